@@ -1,0 +1,145 @@
+"""A comparison of forecasts as CSV, as a table for reading (Markdown) and as one figure."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from classifier_SVM.forecast_comparison import SCORES, SUBSETS
+from general_code.forecast_evaluation import NOT_AVAILABLE
+from general_code.skill_figures import plot_scores
+from general_code.skill_scores import NOT_DEFINED, format_score
+from general_code.stage_files import atomic_write
+
+COLUMNS = ("flare_size", "subset", "forecast", "decision_rule", "regions", "images", "flaring_images", "climatology",
+           *(f"{score}{end}" for score in SCORES for end in ("", "_low", "_high")), "baseline",
+           *(f"{score}_gain{end}" for score in SCORES[:2] for end in ("", "_low", "_high")))
+NO_SCORE = "-"  # the forecast gives nothing to judge by this score
+
+
+def write_comparison_csv(path: Path, rows: Sequence[dict]) -> None:
+    """Write one line a flare size, subset and forecast, columns `COLUMNS`.
+
+    Parameters
+    ----------
+    path : Path
+        CSV; "not defined", "not available" and "-" stand where there is no number.
+    rows : sequence of dict
+        As `compare_forecasts` returns them.
+    """
+    table = pd.DataFrame([[_number(row.get(name, NOT_AVAILABLE)) for name in COLUMNS] for row in rows],
+                         columns=list(COLUMNS))
+    with atomic_write(path) as file:
+        table.to_csv(file, index=False, lineterminator="\n")
+
+
+def comparison_text(rows: Sequence[dict]) -> str:
+    """Return the tables, one a flare size and subset, in Markdown.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        As `compare_forecasts` returns them.
+
+    Returns
+    -------
+    str
+        Each score with its 95 % interval.
+    """
+    lines = ["Scores of the test images. In brackets the 95 % interval of a bootstrap over regions. The gain in TSS is "
+             "that over the baseline that is best on training and validation; its interval is that of the paired "
+             "bootstrap."]
+    for (size, subset), group in _groups(rows).items():
+        if group[0]["forecast"] == NOT_AVAILABLE:
+            lines += ["", f"**>= {size}, {SUBSETS[subset]}**: {NOT_AVAILABLE} without an event list"]
+            continue
+        first = group[0]
+        lines += ["", f"**>= {size}, {SUBSETS[subset]}** {first['images']:,} images of {first['regions']:,} regions, "
+                      f"{first['flaring_images']:,} with a flare; {format_score(first['climatology'])} of the training "
+                      "images have one (climatology)", "",
+                  "| forecast | decision | " + " | ".join(SCORES) + f" | TSS gain over {first['baseline']} |",
+                  "|---|---|" + "---|" * (len(SCORES) + 1)]
+        for row in group:
+            cells = [row["forecast"], row["decision_rule"], *(_cell(row, score) for score in SCORES),
+                     _cell(row, "TSS_gain", sign=True)]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def comparison_figure(rows: Sequence[dict]) -> Figure:
+    """Draw TSS and Brier skill of every forecast: a row a flare size, a column a subset.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        As `compare_forecasts` returns them.
+
+    Returns
+    -------
+    matplotlib Figure
+        Its titles say which forecast is best, and whether its gain over the baseline is more than chance.
+    """
+    groups = _groups(rows)
+    sizes, subsets = list(dict.fromkeys(size for size, _ in groups)), list(SUBSETS)
+    height = max(len(group) for group in groups.values())
+    figure = Figure(figsize=(5.5 * len(subsets), len(sizes) * (1.6 + 0.45 * height)), layout="constrained")
+    axes = figure.subplots(len(sizes), len(subsets), squeeze=False, sharey="row")
+    for (size, subset), group in groups.items():
+        ax = axes[sizes.index(size)][subsets.index(subset)]
+        if group[0]["forecast"] == NOT_AVAILABLE:
+            ax.text(0.5, 0.5, f"{NOT_AVAILABLE} without an event list", ha="center", transform=ax.transAxes)
+            ax.set_title(f">= {size}: {SUBSETS[subset]}", fontsize="medium")
+            continue
+        plot_scores(ax, {row["forecast"]: _for_plot(row) for row in group}, ("TSS", "BSS"))
+        verdict = textwrap.fill(_verdict(group), 55)
+        ax.set_title(f">= {size}: {SUBSETS[subset]}\n{verdict}", fontsize="medium", pad=22)
+    return figure
+
+
+def _groups(rows: Sequence[dict]) -> dict[tuple[str, str], list[dict]]:
+    """Return the rows by flare size and subset, in their order."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for row in rows:
+        groups.setdefault((row["flare_size"], row["subset"]), []).append(row)
+    return groups
+
+
+def _number(value: object) -> object:
+    """Return a value as the CSV has it."""
+    if value is None:
+        return NO_SCORE
+    return format_score(value, 6) if isinstance(value, float) else value
+
+
+def _cell(row: dict, score: str, sign: bool = False) -> str:
+    """Return a score with its interval."""
+    value = row[score]
+    if value is None or isinstance(value, str) or math.isnan(value):
+        return {None: NO_SCORE}.get(value, value if isinstance(value, str) else NOT_DEFINED)
+    form = "+.3f" if sign else ".3f"
+    low, high = row[f"{score}_low"], row[f"{score}_high"]
+    return f"{value:{form}}" if math.isnan(low) else f"{value:{form}} ({low:{form}} to {high:{form}})"
+
+
+def _for_plot(row: dict) -> dict | str:
+    """Return a row in the form that `plot_scores` takes: what has no value stays out of the drawing."""
+    if row["TSS"] == NOT_AVAILABLE:
+        return NOT_AVAILABLE
+    return {score: row[score] for score in SCORES if row[score] is not None} | {
+        "intervals": {score: (row[f"{score}_low"], row[f"{score}_high"]) for score in SCORES}}
+
+
+def _verdict(group: Sequence[dict]) -> str:
+    """Return a sentence: the best forecast by TSS, and whether it beats the baseline."""
+    known = [row for row in group if isinstance(row["TSS"], float) and not math.isnan(row["TSS"])]
+    if not known:
+        return "no TSS is defined"
+    best = max(known, key=lambda row: row["TSS"])
+    if best.get("TSS_gain") is None:
+        return f"nothing beats {best['forecast']} (TSS {best['TSS']:.3f})"
+    sure = best["TSS_gain_low"] > 0
+    return (f"{best['forecast']} best, TSS {best['TSS_gain']:+.3f} on {best['baseline']}"
+            f"{'' if sure else ', within chance'}")

@@ -1,0 +1,309 @@
+"""How good a forecast is: scores by split with intervals, calibrated probabilities, and the rows it must beat.
+
+Every forecast of this project (SVM, boosting, VGG16) is judged here, in the same way. It arrives as a table of rows
+(`forecast_rows`), one an image: filename, region, time, class (observed 0/1), score (rises with the chance of a flare),
+decision (the classifier's own 0/1), split ("test", "validation" or "training").
+
+Calibration and the second threshold are chosen on the validation rows, climatology on the training rows; the test rows
+choose nothing. What a split cannot define (one class only, no images) is NaN: "not defined" in every output.
+
+References
+----------
+Platt 1999, Advances in Large Margin Classifiers, p. 61 (calibration, with its targets for few rows).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from general_code.flares import EventList, persistence
+from general_code.image_names import parse_image_names
+from general_code.region_bootstrap import region_bootstrap
+from general_code.skill_scores import (
+    DECISION_SCORES,
+    PROBABILITY_SCORES,
+    best_threshold,
+    brier_score,
+    brier_skill_score,
+    roc_auc,
+    skill_scores,
+)
+
+SPLITS = ("test", "validation", "training")
+PERSISTENCE_HOURS = (24, 48)
+NOT_AVAILABLE = "not available"
+VALIDATION_THRESHOLD = "threshold chosen on validation"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Platt's sigmoid: probability = 1 / (1 + exp(-(slope score + intercept))); a slope of 0 says that
+    the score carries no information on the validation rows."""
+
+    slope: float
+    intercept: float
+
+    def probability(self, score) -> np.ndarray:
+        """Probability of a flare for each score.
+
+        Parameters
+        ----------
+        score : array_like
+            Of the forecast.
+
+        Returns
+        -------
+        ndarray
+            Same shape, in 0..1, rising with the score.
+        """
+        from scipy.special import expit
+
+        return expit(self.slope * np.asarray(score, dtype=float) + self.intercept)
+
+
+def forecast_rows(filenames: Sequence[str], truth, score, decision, split) -> pd.DataFrame:
+    """Put a forecast into the table that this module judges.
+
+    Parameters
+    ----------
+    filenames : sequence of str, length n
+        Image names as in the data set; `NNNN/` in front is dropped.
+    truth : array_like, shape (n,)
+        Observed class, 0 or 1.
+    score : array_like, shape (n,)
+        What the decision was made from, finite; log-odds or SVM decision value.
+    decision : array_like, shape (n,)
+        The classifier's own decision, 0 or 1.
+    split : str or sequence of str
+        "test", "validation" or "training", one for all or one a row.
+
+    Returns
+    -------
+    DataFrame
+        filename, region, time, class, score, decision, split; probability NaN until `calibrate`.
+
+    Raises
+    ------
+    ValueError
+        If a name gives no region or time, a split is unknown or a score not finite.
+    """
+    names = pd.Series(filenames, dtype="str").str.replace(r"^.*[/\\]", "", regex=True)
+    parsed = parse_image_names(names)
+    rows = pd.DataFrame({"filename": names, "region": parsed["region"], "time": parsed["time"],
+                         "class": np.asarray(truth, dtype=np.int8), "score": np.asarray(score, dtype=float),
+                         "decision": np.asarray(decision, dtype=np.int8), "probability": np.nan, "split": split})
+    unplaced = (rows["region"] == "") | rows["time"].isna()
+    if unplaced.any():
+        raise ValueError(f"{names[unplaced].iloc[0]}: the name gives no region and time ({unplaced.sum()} such rows)")
+    if not rows["split"].isin(SPLITS).all():
+        raise ValueError(f"split: expected one of {SPLITS}, got {sorted(set(rows['split']) - set(SPLITS))}")
+    if not np.isfinite(rows["score"]).all():
+        raise ValueError(f"score: expected finite numbers, got {rows['score'][~np.isfinite(rows['score'])].iloc[0]}")
+    return rows
+
+
+def fit_calibration(truth, score) -> Calibration | None:
+    """Fit Platt's sigmoid, its slope kept from falling below 0.
+
+    Parameters
+    ----------
+    truth, score : array_like, shape (n,)
+        Observed class and score of the validation rows.
+
+    Returns
+    -------
+    Calibration or None
+        None (not defined) with fewer than two classes.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    truth, score = np.asarray(truth), np.asarray(score, dtype=float)
+    flaring, quiet = int(truth.sum()), int(truth.size - truth.sum())
+    if not flaring or not quiet:
+        return None
+    target = np.where(truth == 1, (flaring + 1) / (flaring + 2), 1 / (quiet + 2))
+    centre, width = score.mean(), score.std() or 1.0
+    standard = np.tile((score - centre) / width, 2)[:, None]
+    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
+        standard, np.repeat([1, 0], truth.size), sample_weight=np.concatenate([target, 1 - target]))
+    slope = model.coef_[0, 0] / width
+    if slope <= 0 or np.ptp(score) == 0:
+        mean = target.mean()
+        return Calibration(0.0, float(np.log(mean / (1 - mean))))
+    return Calibration(float(slope), float(model.intercept_[0] - slope * centre))
+
+
+def calibrate(rows: pd.DataFrame) -> tuple[pd.DataFrame, Calibration | None]:
+    """Add the probability that the validation rows calibrate; the decision is not touched.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As `forecast_rows` makes it.
+
+    Returns
+    -------
+    rows : DataFrame
+        With `probability`; NaN in every row when the calibration is not defined.
+    calibration : Calibration or None
+        None where not defined.
+    """
+    validation = rows[rows["split"] == "validation"]
+    calibration = fit_calibration(validation["class"], validation["score"])
+    probability = np.nan if calibration is None else calibration.probability(rows["score"])
+    return rows.assign(probability=probability), calibration
+
+
+def evaluate_forecast(rows: pd.DataFrame, forecast: str, decision_rule: str, calibration: Calibration | None,
+                      flare_size: str, events: EventList | None = None, remarks: Sequence[str] = (),
+                      draws: int = 1000, seed: int = 0) -> dict:
+    """Judge a forecast on the three splits, beside climatology and persistence.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        As `calibrate` returns it.
+    forecast, decision_rule : str
+        Name of the forecast ("linear SVM") and of the origin of its decision ("decision at 0").
+    calibration : Calibration or None
+        As `calibrate` returns it.
+    flare_size : str
+        Smallest flare that counts ("C1.0"), for persistence.
+    events : EventList, optional
+        As `flares.read_event_list` returns it; without it persistence is "not available".
+    remarks : sequence of str, optional
+        Sentences for the reader of the statistics.
+    draws, seed : int
+        Bootstrap samples over regions, and their seed.
+
+    Returns
+    -------
+    dict
+        forecast, decision_rule, flare_size, remarks, climatology, calibration, validation_threshold, bootstrap and
+        splits: {split: {regions, images, flaring_images, forecasts: {name: {score: value, intervals: {...}}}}}.
+        Undefined scores are NaN; persistence without an event list is the text "not available".
+    """
+    training, validation = (rows[rows["split"] == split] for split in ("training", "validation"))
+    climatology = float(training["class"].mean()) if len(training) else np.nan
+    threshold = best_threshold(validation["class"], validation["score"])
+    common = {"climatology": climatology, "draws": draws, "seed": seed}
+    report = {"forecast": forecast, "decision_rule": decision_rule, "flare_size": flare_size,
+              "remarks": list(remarks),
+              "climatology": climatology, "validation_threshold": threshold,
+              "calibration": None if calibration is None else {"slope": calibration.slope,
+                                                               "intercept": calibration.intercept},
+              "bootstrap": {"unit": "region", "samples": draws, "level": 0.95, "seed": seed},
+              "images_outside_event_list": _outside(rows, events), "splits": {}}
+    for split in SPLITS:
+        part = rows[rows["split"] == split]
+        own = f"{forecast}, {decision_rule}"
+        forecasts = {own: score_forecast(part, part["decision"], part["probability"], **common),
+                     f"{forecast}, {VALIDATION_THRESHOLD}": _threshold_row(part, threshold, common)}
+        for name in PROBABILITY_SCORES:  # the same probabilities: the same scores and intervals
+            _copy_score(forecasts[own], forecasts[f"{forecast}, {VALIDATION_THRESHOLD}"], name)
+        forecasts |= baseline_forecasts(part, flare_size, events, **common)
+        report["splits"][split] = {"regions": part["region"].nunique(), "images": len(part),
+                                   "flaring_images": int(part["class"].sum()), "forecasts": forecasts}
+    return report
+
+
+def score_forecast(rows: pd.DataFrame, decision=None, probability=None, climatology: float = np.nan,
+                   draws: int = 1000, seed: int = 0) -> dict:
+    """All scores of one forecast of one split, each with its 95 % interval.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With class and region.
+    decision, probability : array_like, shape (n,), optional
+        What is missing has no scores.
+    climatology : float
+        Fraction of flaring training images.
+    draws, seed : int
+        Bootstrap samples over regions, and their seed.
+
+    Returns
+    -------
+    dict
+        Value of each score, and "intervals": {score: (low, high)}.
+    """
+    truth, scores = rows["class"].to_numpy(), {}
+    if decision is not None:
+        decision = np.asarray(decision, dtype=int)
+        scores |= skill_scores(truth, decision)
+    if probability is not None:
+        probability = np.asarray(probability, dtype=float)
+        scores |= {"AUC": roc_auc(truth, probability), "Brier": brier_score(truth, probability),
+                   "BSS": brier_skill_score(truth, probability, climatology)}
+    intervals = region_bootstrap(truth, rows["region"], decision, probability, climatology, draws, seed)
+    return scores | {"intervals": intervals}
+
+
+def baseline_forecasts(rows: pd.DataFrame, flare_size: str, events: EventList | None, climatology: float,
+                       draws: int = 1000, seed: int = 0) -> dict[str, dict | str]:
+    """The rows without any image that every table needs: climatology, persistence over 24 h and 48 h.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With class, region and time.
+    flare_size : str
+        Smallest flare that counts, for persistence.
+    events : EventList or None
+        Without it persistence is "not available".
+    climatology : float
+        Fraction of flaring training images; NaN without any.
+    draws, seed : int
+        Bootstrap samples over regions, and their seed.
+
+    Returns
+    -------
+    dict
+        {name: as `score_forecast`, or "not available"}.
+    """
+    forecasts = {"climatology": _climatology_row(rows, climatology, draws, seed)}
+    for hours in PERSISTENCE_HOURS:
+        name = f"persistence {hours} h"
+        if events is None:
+            forecasts[name] = NOT_AVAILABLE
+            continue
+        flared = persistence(rows["region"].to_numpy(), rows["time"].to_numpy(), events, hours, flare_size)
+        forecasts[name] = score_forecast(rows, flared, None, climatology, draws, seed)
+    return forecasts
+
+
+def _climatology_row(rows: pd.DataFrame, climatology: float, draws: int, seed: int) -> dict:
+    """Scores of the training frequency as everyone's probability; NaN without training rows."""
+    if np.isnan(climatology):
+        return _undefined(DECISION_SCORES + PROBABILITY_SCORES)
+    always = np.full(len(rows), int(climatology > 0.5))
+    return score_forecast(rows, always, np.full(len(rows), climatology), climatology, draws, seed)
+
+
+def _undefined(names: Sequence[str]) -> dict:
+    """A forecast whose scores are not defined."""
+    return dict.fromkeys(names, np.nan) | {"intervals": dict.fromkeys(names, (np.nan, np.nan))}
+
+
+def _threshold_row(rows: pd.DataFrame, threshold: float, common: dict) -> dict:
+    """Scores of the decision at the threshold of largest validation TSS; NaN where there is none."""
+    if np.isnan(threshold):
+        return _undefined(DECISION_SCORES)
+    return score_forecast(rows, rows["score"] > threshold, None, **common)
+
+
+def _copy_score(source: dict, target: dict, name: str) -> None:
+    """Copy a score and its interval from one forecast to another."""
+    target[name] = source[name]
+    target["intervals"][name] = source["intervals"][name]
+
+
+def _outside(rows: pd.DataFrame, events: EventList | None) -> int | None:
+    """Number of images taken before the first or after the last event of the list; None without a list."""
+    if events is None:
+        return None
+    if not len(events):
+        return len(rows)
+    return int(((rows["time"] < events.time.min()) | (rows["time"] > events.time.max())).sum())

@@ -1,0 +1,26 @@
+"""What all tests share: where the real data lies."""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of observed data beside the repository; tests that need it skip without."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the observed data (../shared/data) is not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def noaa_archive(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with `SRS` and `Events` of 2010-2018, unpacked once a session; not to be written to."""
+    folder = tmp_path_factory.mktemp("noaa_archive")
+    with tarfile.open(shared_data / "noaa_2010-2018.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder

@@ -1,0 +1,231 @@
+"""Classes as numbers, the event list with its oddities, labels against nested loops, persistence."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from general_code.flares import (
+    EventList,
+    label_images,
+    peak_flux,
+    peak_fluxes,
+    persistence,
+    range_minimum,
+    read_event_list,
+)
+
+
+@pytest.mark.parametrize(("flare_class", "flux"), [
+    ("C5.7", 5.7e-6), ("A1.0", 1e-8), ("B9.9", 9.9e-7), ("M1", 1e-5), ("X9.3", 9.3e-4), ("X17.2", 17.2e-4),
+    ("x28", 28e-4), (" C1.0 ", 1e-6), ("X10.", 1e-3),
+])
+def test_peak_flux(flare_class, flux):
+    assert peak_flux(flare_class) == pytest.approx(flux, rel=1e-15)
+
+
+def test_classes_compare_by_flux_not_as_text():
+    order = ["A9.9", "B1.0", "B9.9", "C1.0", "C9.9", "M1.0", "M9.9", "X1.0", "X9.3", "X10.0", "X17.2"]
+    assert (np.diff(peak_fluxes(order)) > 0).all()
+    assert peak_flux("C10.0") == peak_flux("M1.0")
+
+
+@pytest.mark.parametrize("text", ["", "C", "5.7", "D1.0", "C-1", "C1.0.0", "CC1", "1.0C", "C1,0", "0"])
+def test_what_is_no_class(text):
+    with pytest.raises(ValueError, match="not like C1.0"):
+        peak_flux(text)
+
+
+def test_peak_fluxes_of_labels():
+    assert peak_fluxes(["0", "C1.0", "0"]).tolist() == [0, 1e-6, 0]
+    assert peak_fluxes([]).shape == (0,)
+    with pytest.raises(ValueError, match="Q1.0"):
+        peak_fluxes(["0", "Q1.0"])
+
+
+# ---------------------------------------------------------------------------- event list
+
+
+def written(tmp_path: Path, *lines: str) -> Path:
+    """Return an event list with these lines."""
+    path = tmp_path / "eventList.txt"
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize(("line", "reason"), [
+    ("2011 04 11,////,1190,C2.5", "flare without a maximum"),
+    ("2011 02 20,,1162,C1.4", "flare without a maximum"),
+    ("2010 05 03,1341,0000,B1.5", "flare without a region"),
+    ("2010 05 03,1341,,C1.5", "flare without a region"),
+    ("2010 02 30,1341,1066,C1.5", "row does not parse"),
+    ("2010 05 03,2460,1066,C1.5", "row does not parse"),
+    ("2010 05 03,1341,1066,Z1.5", "row does not parse"),
+    ("2010 05 03,1341,106,C1.5", "row does not parse"),
+    ("", "row does not parse"), ("nonsense", "row does not parse"),
+])
+def test_row_that_is_not_used_is_listed_with_its_line(tmp_path: Path, line, reason):
+    events = read_event_list(written(tmp_path, "2010 05 01,0139,1067,C5.7", line))
+    assert len(events) == 1
+    assert [(problem.input, problem.reason) for problem in events.problems] == [("eventList.txt, line 2", reason)]
+
+
+def test_oddities_that_are_read(tmp_path: Path):
+    path = written(tmp_path, "2002 06 20,0100,0000,C1.0", "2011 03 05,U0908,11165,C2.2", "2017 09 06,1202,2673,X10.0")
+    events = read_event_list(path)
+    assert events.region.tolist() == ["0000", "1165", "2673"]  # 0000 was region 10000 in summer 2002
+    assert str(events.time[1]) == "2011-03-05T09:08:00"
+    assert events.peak_flux[2] == 1e-3
+    assert events.period == (np.datetime64("2002-06-20"), np.datetime64("2017-09-06"))
+
+
+def test_repeated_rows_count_once(tmp_path: Path):
+    line = "2010 05 01,0139,1067,C5.7"
+    events = read_event_list(written(tmp_path, line, "2010 05 01,0527,1064,B1.6", line, line))
+    assert len(events) == 2
+    assert [problem.reason for problem in events.problems] == ["repeated row"] * 2
+
+
+MIDNIGHT = [
+    # (times in the list, of one date), which of them are on the next day
+    (["2330", "0023"], [0, 1]), (["0023", "2330"], [0, 0]), (["0023"], [0]), (["1000", "0159"], [0, 1]),
+    (["1000", "0200"], [0, 0]), (["2330", "0023", "0031"], [0, 1, 1]), (["0100", "1200", "2350", "0005"], [0, 0, 0, 1]),
+    (["0010", "0010"], [0, 0]),
+]
+
+
+@pytest.mark.parametrize(("times", "later"), MIDNIGHT)
+def test_midnight_rule(tmp_path: Path, times, later):
+    lines = ["2010 05 03,2359,1001,C1.0"] + [
+        f"2010 05 04,{time},{1069 + i},B1.6" for i, time in enumerate(times)] + ["2010 05 05,0001,1001,C1.0"]
+    path = written(tmp_path, *lines)
+    events = read_event_list(path)
+    assert events.after_midnight.tolist() == [False, *map(bool, later), False]
+    assert (events.time - events.listed_time == np.array([0, *later, 0]) * np.timedelta64(1, "D")).all()
+    published = read_event_list(path, as_published=True)
+    assert (published.time == published.listed_time).all()
+    assert (published.time == events.listed_time).all()
+
+
+def test_repeats_are_removed_before_the_midnight_rule(tmp_path: Path):
+    lines = ["2010 12 31,0100,1001,C1.0", "2010 12 31,1200,1001,C2.0"]
+    events = read_event_list(written(tmp_path, *lines, *lines))
+    assert not events.after_midnight.any()
+
+
+@pytest.mark.parametrize("content", ["", "x\n", "2011 04 11,////,1190,C2.5\n"])
+def test_list_without_a_flare(tmp_path: Path, content):
+    path = tmp_path / "eventList.txt"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="empty|no line is like"):
+        read_event_list(path)
+
+
+def test_published_list(shared_data: Path):
+    events = read_event_list(shared_data / "published" / "eventList.txt")
+    reasons = [problem.reason for problem in events.problems]
+    assert (len(events), reasons.count("repeated row"), reasons.count("flare without a maximum"),
+            reasons.count("flare without a region"), len(reasons)) == (11954, 62, 7, 1, 70)
+    strong = events.peak_flux >= peak_flux("C1.0")
+    assert (events.after_midnight & strong).sum() == 55
+    assert (events.after_midnight & (events.peak_flux >= peak_flux("M1.0"))).sum() == 6
+
+
+# ---------------------------------------------------------------------------- labels
+
+
+def event_list(*rows: tuple[str, str, str]) -> EventList:
+    """Return an event list of (time, region, class)."""
+    times = np.array([row[0] for row in rows], dtype="datetime64[s]")
+    regions, classes = (np.array([row[i] for row in rows], dtype="U5") for i in (1, 2))
+    return EventList(times, regions, classes, peak_fluxes(classes), times)
+
+
+FLARES = event_list(("2011-02-14T17:26", "1158", "C7.0"), ("2011-02-15T01:56", "1158", "X2.2"),
+                    ("2011-02-15T01:56", "1161", "M1.0"), ("2011-02-14T20:00", "1158", "C7.0"))
+
+
+@pytest.mark.parametrize(("region", "time", "window", "size", "expected"), [
+    ("1158", "2011-02-14T12:00", 24, "C1.0", "X2.2"),
+    ("11158", "2011-02-14T12:00", 24, "C1.0", "X2.2"),
+    ("1158", "2011-02-14T12:00", 8, "C1.0", "C7.0"),
+    ("1158", "2011-02-14T12:00", 8.0001, "C7.0", "C7.0"),
+    ("1158", "2011-02-14T12:00", 24, "C7.1", "X2.2"),
+    ("1158", "2011-02-14T12:00", 8, "C7.1", "0"),
+    ("1158", "2011-02-15T01:56", 24, "C1.0", "0"),  # t_max - t_image = 0 does not count
+    ("1158", "2011-02-15T01:55:59", 24, "C1.0", "X2.2"),
+    ("1158", "2011-02-14T01:56", 24, "X1.0", "0"),  # nor does the window's end
+    ("1158", "2011-02-14T01:56:01", 24, "X1.0", "X2.2"),
+    ("1158", "2011-02-14T01:56", 24.001, "X1.0", "X2.2"),
+    ("1161", "2011-02-14T12:00", 24, "C1.0", "M1.0"),
+    ("1160", "2011-02-14T12:00", 24, "C1.0", "0"),
+    ("1158", "NaT", 24, "C1.0", "0"),
+    ("1158", "2011-01-01T00:00", 10000, "C1.0", "X2.2"),
+])
+def test_label(region, time, window, size, expected):
+    labels = label_images([region], np.array([time], "datetime64[s]"), FLARES, size, window)
+    assert labels.flare_classes(FLARES).tolist() == [expected]
+
+
+def test_earliest_listed_flare_goes_by_the_list_not_by_time_or_size():
+    images = np.array(["2011-02-14T12:00", "2011-02-14T18:00"], "datetime64[s]")
+    assert label_images(["1158"] * 2, images, FLARES, "C1.0", 24).earliest_listed.tolist() == [0, 1]
+    assert label_images(["1158"] * 2, images, FLARES, "C1.0", 5.5).earliest_listed.tolist() == [0, 3]
+
+
+def test_of_equal_flares_the_first_listed_labels():
+    flares = event_list(("2011-02-15T02:00", "1158", "M1.0"), ("2011-02-15T01:00", "1158", "C10.0"))
+    labels = label_images(["1158"], np.array(["2011-02-15T00:00"], "datetime64[s]"), flares, "C1.0", 24)
+    assert labels.flare_classes(flares).tolist() == ["M1.0"]
+
+
+@pytest.mark.parametrize("window", [1.5, 24, 72, 1000])
+@pytest.mark.parametrize("size", ["B1.0", "C1.0", "M5.0"])
+def test_labels_and_persistence_agree_with_nested_loops(window, size):
+    rng = np.random.default_rng(3)
+    n, m, start = 300, 400, np.datetime64("2012-01-01", "s")
+    classes = np.array([f"{letter}{number:.1f}" for letter, number in
+                        zip(rng.choice(list("BCMX"), n), rng.uniform(1, 12, n), strict=True)])
+    regions = rng.choice(["1001", "1002", "1003"], n)
+    times = start + rng.integers(0, 60 * 24 * 30, n) * np.timedelta64(60, "s")
+    events = EventList(times, regions, classes, peak_fluxes(classes), times)
+    image_regions = rng.choice(["1001", "1002", "1003", "1004"], m)
+    image_times = start + rng.integers(0, 60 * 24 * 30, m) * np.timedelta64(60, "s")
+    expected, first, before = [], [], []
+    for region, time in zip(image_regions, image_times, strict=True):
+        after = (times - time) / np.timedelta64(3600, "s")
+        strong = (regions == region) & (events.peak_flux >= peak_flux(size))
+        following = np.flatnonzero(strong & (after > 0) & (after < window))
+        expected.append(classes[max(following, key=lambda i: events.peak_flux[i])] if len(following) else "0")
+        first.append(following[0] if len(following) else -1)
+        before.append((strong & (after > -window) & (after <= 0)).any())
+    labels = label_images(image_regions, image_times, events, size, window)
+    assert peak_fluxes(labels.flare_classes(events)).tolist() == peak_fluxes(expected).tolist()
+    assert labels.earliest_listed.tolist() == first
+    assert persistence(image_regions, image_times, events, window, size).tolist() == before
+
+
+@pytest.mark.parametrize(("time", "hours", "expected"), [
+    ("2011-02-15T01:56", 1, True), ("2011-02-15T01:55:59", 1, False), ("2011-02-15T02:55:59", 1, True),
+    ("2011-02-15T02:56", 1, False), ("2011-02-15T02:56", 1.01, True), ("2011-02-17T01:55", 48, True),
+    ("NaT", 48, False),
+])
+def test_persistence_includes_now_and_not_the_far_end(time, hours, expected):
+    times = np.array([time], "datetime64[s]")
+    assert persistence(["1158"], times, FLARES, hours, "M1.0").tolist() == [expected]
+    assert persistence(["1234"], times, FLARES, hours, "M1.0").tolist() == [False]
+
+
+def test_range_minimum():
+    values = np.array([5, 3, 8, 1, 9])
+    left, right = np.array([0, 0, 2, 4, 2, 5]), np.array([5, 3, 3, 5, 2, 5])
+    assert range_minimum(values, left, right).tolist() == [1, 3, 8, 9, -1, -1]
+    assert range_minimum(values[:0], left[:0], right[:0]).shape == (0,)
+
+
+def test_no_flares_and_no_images():
+    nothing = event_list()
+    time = np.array(["2011-02-15"], "datetime64[s]")
+    assert label_images(["1158"], time, nothing, "C1.0", 24).flare_classes(nothing).tolist() == ["0"]
+    assert not persistence(["1158"], time, nothing, 24, "C1.0").any()
+    assert label_images([], time[:0], FLARES, "C1.0", 24).flare_classes(FLARES).shape == (0,)

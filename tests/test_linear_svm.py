@@ -1,0 +1,125 @@
+"""The linear machine against libsvm, its certificate, the estimator's contract, degenerate columns."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.svm import SVC
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from classifier_SVM.linear_svm import WeightedLinearSVC, minimise_hinge
+
+
+def complexity_like_rows(n, seed=0, columns=29, flaring=0.2):
+    """Skewed, correlated columns scaled to 0..1, two of them exactly dependent on a third, as the 29 features are."""
+    rng = np.random.default_rng(seed)
+    latent = rng.normal(size=(n, 6)) @ rng.normal(size=(6, columns)) + rng.normal(size=(n, columns))
+    rows = np.exp(0.3 * latent)
+    rows[:, -1] = rows[:, -2] + rows[:, -3]
+    chance = latent @ rng.normal(size=columns) / 8 + rng.normal(0, 1.5, n)
+    rows = (rows - rows.min(axis=0)) / np.ptp(rows, axis=0)
+    return rows, (chance > np.quantile(chance, 1 - flaring)).astype(int)
+
+
+def hinge_objective(rows, classes, weights, intercept, C=1.0):
+    """The problem as libsvm states it, written out a second time."""
+    share = np.where(classes == 1, 0.5 / classes.mean(), 0.5 / (1 - classes.mean()))
+    loss = np.maximum(0, 1 - (2 * classes - 1) * (rows @ weights + intercept))
+    return weights @ weights / 2 + C * share @ loss
+
+
+@pytest.mark.parametrize(("n", "C"), [(300, 1.0), (3000, 1.0), (3000, 0.01), (1000, 100.0)])
+def test_as_good_as_libsvm(n, C):
+    rows, classes = complexity_like_rows(n)
+    ours = WeightedLinearSVC(C=C).fit(rows, classes)
+    libsvm = SVC(kernel="linear", class_weight="balanced", C=C, tol=1e-4).fit(rows, classes)
+    reference = hinge_objective(rows, classes, libsvm.coef_[0], libsvm.intercept_[0], C)
+    found = hinge_objective(rows, classes, ours.coef_[0], ours.intercept_[0], C)
+    assert found == pytest.approx(ours.objective_)
+    assert found <= reference * (1 + 1e-6)
+    differ = ours.predict(rows) != libsvm.predict(rows)
+    assert np.abs(libsvm.decision_function(rows)[differ]).max(initial=0) < 0.01
+
+
+def test_optimum_by_hand():
+    """Rows at -1 and 1: the widest margin is w = 1, b = 0 (all of C), or w = 2 C x cost when C is small."""
+    rows, classes = np.array([[-1.0], [1.0]]), np.array([0, 1])
+    fitted = WeightedLinearSVC(C=10).fit(rows, classes)
+    assert fitted.coef_[0, 0] == pytest.approx(1, abs=1e-5) and fitted.intercept_[0] == pytest.approx(0, abs=1e-5)
+    assert fitted.objective_ == pytest.approx(0.5, abs=1e-5)
+    assert WeightedLinearSVC(C=0.1).fit(rows, classes).coef_[0, 0] == pytest.approx(0.2, abs=1e-5)
+
+
+def test_certificate_bounds_the_optimum():
+    """No weights near the found ones lie below objective minus gap; a looser tolerance gives a larger, valid gap."""
+    rows, classes = complexity_like_rows(2000)
+    loose, exact = (WeightedLinearSVC(tol=tol).fit(rows, classes) for tol in (1e-2, 1e-8))
+    assert exact.duality_gap_ <= 1e-8 * exact.objective_
+    assert exact.duality_gap_ < loose.duality_gap_ <= 1e-2 * loose.objective_
+    assert loose.objective_ - loose.duality_gap_ <= exact.objective_ <= loose.objective_
+
+
+def test_balanced_weights_equal_repeated_rows():
+    rows, classes = complexity_like_rows(400, flaring=0.25)
+    repeated = np.repeat(np.arange(400), np.where(classes == 1, 3, 1))
+    weighted = WeightedLinearSVC(class_weight={0: 1, 1: 3}, tol=1e-9).fit(rows, classes)
+    plain = WeightedLinearSVC(class_weight=None, tol=1e-9).fit(rows[repeated], classes[repeated])
+    assert weighted.objective_ == pytest.approx(plain.objective_, rel=1e-7)
+    assert weighted.coef_ == pytest.approx(plain.coef_, abs=2e-2)
+
+
+def test_warm_start_of_many_rows_does_not_change_the_optimum():
+    rows, classes = complexity_like_rows(90_000, columns=5)
+    weight = np.where(classes == 1, 2.5, 0.6)
+    fitted = minimise_hinge(rows, 2.0 * classes - 1, weight, tol=1e-6)
+    assert fitted.gap <= 1e-6 * fitted.objective
+    order = np.random.default_rng(1).permutation(90_000)
+    shuffled = minimise_hinge(rows[order], 2.0 * classes[order] - 1, weight[order], tol=1e-6)
+    assert shuffled.objective == pytest.approx(fitted.objective, rel=2e-6)
+
+
+@pytest.mark.parametrize("change", ["constant column", "equal columns", "all rows equal", "separable"])
+def test_degenerate_rows(change):
+    rows, classes = complexity_like_rows(200, columns=4)
+    if change == "constant column":
+        rows[:, 1] = 0.5
+    elif change == "equal columns":
+        rows[:, 1] = rows[:, 0]
+    elif change == "all rows equal":
+        rows[:] = 0.25
+    else:
+        rows[:, 0] = classes
+    fitted = WeightedLinearSVC().fit(rows, classes)
+    assert np.isfinite(fitted.coef_).all() and np.isfinite(fitted.intercept_).all()
+    assert fitted.duality_gap_ <= 1e-6 * fitted.objective_
+    if change == "separable":
+        assert (fitted.predict(rows) == classes).all()
+
+
+def test_one_class_and_bad_parameters_are_refused():
+    rows, classes = complexity_like_rows(50)
+    with pytest.raises(ValueError, match="one class only: 0"):
+        WeightedLinearSVC().fit(rows, np.zeros(50, int))
+    with pytest.raises(ValueError, match="C and tol above 0"):
+        WeightedLinearSVC(C=0).fit(rows, classes)
+
+
+def test_too_few_steps_are_said():
+    rows, classes = complexity_like_rows(500)
+    with pytest.warns(ConvergenceWarning, match="duality gap .* raise max_iter"):
+        WeightedLinearSVC(max_iter=2).fit(rows, classes)
+
+
+def test_fit_is_repeatable_and_keeps_its_input():
+    rows, classes = complexity_like_rows(500)
+    before = rows.copy()
+    one, two = (WeightedLinearSVC().fit(rows, classes).coef_ for _ in range(2))
+    assert np.array_equal(one, two) and np.array_equal(rows, before)
+
+
+@parametrize_with_checks([WeightedLinearSVC()])
+def test_scikit_learn_contract(estimator, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # some checks set max_iter so low on purpose
+        check(estimator)

@@ -1,0 +1,78 @@
+"""The simulated JSOC as a server, and its command line."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+from jsoc_lab import settings, simulator
+
+from general_code import simulate_jsoc
+from general_code.JSOC_Driver import main
+from general_code.simulated_faults import Faults
+
+SCRIPT = Path(simulate_jsoc.__file__)
+
+
+def get(url: str) -> bytes:
+    """Return the body at an address."""
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read()
+
+
+@pytest.mark.parametrize("name", ["exportdata.html", "exportdata.js", "exportdata_patch.js", "exportdata_submit.js"])
+def test_files_of_the_page(name):
+    with simulator() as jsoc:
+        assert len(get(f"{jsoc.url}/ajax/{name}")) > 1000
+
+
+def test_switches_of_the_page():
+    with simulator(Faults(page_version="2018", page_without="ImNOAA", absolute_links=True)) as jsoc:
+        text = get(jsoc.url + "/ajax/exportdata.html")
+        assert b'data-version="2018" data-without="ImNOAA" data-links="http://localhost:%d"' % jsoc.port in text
+
+
+@pytest.mark.parametrize("path", ["/", "/ajax/../simulate_jsoc.py", "/ajax/%2e%2e/simulate_jsoc.py", "/SUM94/a.tar",
+                                  "/cgi-bin/ajax/lookdata"])
+def test_what_is_not_there(path):
+    with simulator() as jsoc, pytest.raises(HTTPError, match="404") as caught:
+        get(jsoc.url + path)
+    caught.value.close()
+
+
+def test_service_on_the_loopback_only():
+    with simulator() as jsoc:
+        assert jsoc._server.server_address[0] == "127.0.0.1"
+
+
+def test_command_line_serves_a_folder_to_the_driver(tmp_path, shared_data):
+    images = tmp_path / "archive" / "1374"
+    images.mkdir(parents=True)
+    (path,) = (shared_data / "active_regions" / "1374").glob("*20111217_060000*")
+    (images / path.name).write_bytes(path.read_bytes())
+    server = subprocess.Popen([sys.executable, str(SCRIPT), "--image-dir", "archive", "--port", "0",
+                               "--faults.bad-gateway", "1", "--faults.delay-seconds", "0"],
+                              cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        line = server.stdout.readline()
+        assert "with 1 regions, 1 images" in line
+        (tmp_path / "ARList.txt").write_text("1374,20111217,1\n")
+        user = settings(tmp_path, line.split()[3], patch_pixels=600)
+        main(user)
+        assert (user.image_dir / "1374" / path.name).read_bytes() == path.read_bytes()
+    finally:
+        os.kill(server.pid, signal.SIGINT)
+        _, errors = server.communicate(timeout=20)
+    assert server.returncode == 130, errors
+    assert "Traceback" not in errors
+
+
+def test_command_line_without_a_folder(tmp_path):
+    done = subprocess.run([sys.executable, str(SCRIPT), "--image-dir", "nowhere"], cwd=tmp_path, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 1
+    assert "image_dir: expected a folder at 'nowhere'" in done.stderr
