@@ -5,7 +5,7 @@ ARCHIVE ?=
 WORK_DIR ?= results/example$(if $(ARCHIVE),_archive)
 BIN := .venv/bin
 
-.PHONY: help setup example archive-experiment test benchmark browser clean
+.PHONY: help setup example archive-experiment test coverage benchmark browser clean
 
 help:
 	@echo "make setup                           make .venv from requirements.txt and requirements-dev.txt"
@@ -13,6 +13,7 @@ help:
 	@echo "make example ARCHIVE=DIR             run the stages on DIR/active_regions, DIR/SRS and DIR/Events"
 	@echo "make archive-experiment ARCHIVE=DIR  activity features and forecasts on the archive of 2010-2018, no images"
 	@echo "make test                            run the linter and the tests"
+	@echo "make coverage                        run the tests and show which lines they reach"
 	@echo "make benchmark                       time the stages (on an otherwise idle machine)"
 	@echo "make browser                         install Chromium and its driver (Debian, as root)"
 	@echo "make clean                           remove .venv and the caches; data/ and results/ stay"
@@ -28,16 +29,25 @@ setup: .venv/installed
 	@touch $@
 
 example: setup
-	@$(BIN)/python general_code/run_example.py --work-dir $(WORK_DIR) $(if $(ARCHIVE),--archive $(ARCHIVE))
+	@$(BIN)/python general_code/run_example.py --work-dir "$(WORK_DIR)" $(if $(ARCHIVE),--archive "$(ARCHIVE:~/%=$(HOME)/%)")
 
 archive-experiment: setup
 	@test -n "$(ARCHIVE)" || { echo "Name the folder with SRS and Events (or the .tar.xz of both) and the published lists:"; \
 	echo "make archive-experiment ARCHIVE=DIR"; exit 1; }
-	@$(BIN)/python general_code/archive_experiment.py --archive $(ARCHIVE)
+	@$(BIN)/python general_code/archive_experiment.py --archive "$(ARCHIVE:~/%=$(HOME)/%)"
 
 test: setup
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m pytest
+
+# compiled kernels cannot be followed: their tests run once more as plain Python
+coverage: setup
+	@$(BIN)/python -m coverage erase --rcfile tests/coverage.cfg
+	@$(BIN)/python -m coverage run --rcfile tests/coverage.cfg -m pytest -q
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run --rcfile tests/coverage.cfg -m pytest -q tests/test_FunctionsP3.py \
+	-k "not golden and not compiler"
+	@$(BIN)/python -m coverage combine --quiet --rcfile tests/coverage.cfg
+	@$(BIN)/python -m coverage report --rcfile tests/coverage.cfg
 
 benchmark: setup
 	@for script in $(filter-out %_gpu.py,$(wildcard tests/benchmarks/benchmark_*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done

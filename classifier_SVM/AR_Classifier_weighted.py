@@ -1,24 +1,22 @@
 """Train a flare classifier on the features of images, split by active region, and judge it.
 
 Reads
------
-feature_file          29 features, 0/1 class, flare class, file name (FeaturesetTools), as stage 4 or Dryad have it
-label_file            `filename,class` a line, in place of `feature_file` "": then the extra features are all there is
-extra_feature_file    header `filename,...`, further numbers by image, joined by file name (BuildActivityFeatures)
-the three lists       one region number a line; if none exists, a seeded draw is written to `output_dir`
-event_list            `YYYY MM DD,HHMM,NNNN,C5.7`, for the persistence rows; without it they are "not available"
+    feature_file          29 features, 0/1 class, flare class, file name (FeaturesetTools), of stage 4 or Dryad
+    label_file            `filename,class` a line, in place of `feature_file` "": the extra features are all there is
+    extra_feature_file    header `filename,...`, further numbers by image, joined by file name (BuildActivityFeatures)
+    the three lists       one region number a line; if none exists, a seeded draw is written to `output_dir`
+    event_list            `YYYY MM DD,HHMM,NNNN,C5.7`, for the persistence rows; without it they are "not available"
 
 Writes to `output_dir`; {c} is the class type
-------
-Train_Data_by_AR{suffix}.csv, Validation_…, Test_…    29 scaled features, 0/1 class, flare class, file name
-Train_Extra{suffix}.csv, …                            header; file name, scaled extra features
-Weight{suffix}.txt                                    29 lines `min range`: scaled = (value - min) / range
-ARClassifierStats_weighted_trainvaltest_{c}{suffix}.txt, .json    TPR, TNR, HSS, TSS (with 95 % intervals over regions),
-                                                      AUC, Brier, BSS for test, validation, training, beside climatology
-                                                      and persistence
-…_model.pickle, …_model.json                          the trained machine; the JSON loads without pickle
-predictions_{c}{suffix}.csv                           filename,class,probability,decision,split
-scores_{c}{suffix}.png, roc_…, reliability_…, feature_weights_…
+    Train_Data_by_AR{suffix}.csv, Validation_…, Test_…    29 scaled features, 0/1 class, flare class, file name
+    Train_Extra{suffix}.csv, …                            header; file name, scaled extra features
+    Weight{suffix}.txt                                    29 lines `min range`: scaled = (value - min) / range
+    ARClassifierStats_weighted_trainvaltest_{c}{suffix}.txt, .json    verdict; TPR, TNR, HSS, TSS, AUC, Brier, BSS
+                                                          (95 % intervals over regions) for test, validation, training,
+                                                          beside climatology and persistence
+    …_model.pickle, …_model.json                          the trained machine; the JSON loads without pickle
+    predictions_{c}{suffix}.csv                           filename,class,probability,decision,split
+    scores_{c}{suffix}.png, roc_…, reliability_…, feature_weights_…
 
 Classes are weighted inversely to their frequency; hinge loss, C as in libsvm, the intercept is not penalised.
 linear: the exact optimum over all training rows (linear_svm.py), seconds. rbf: libsvm on at most `max_rbf_rows`.
@@ -26,39 +24,43 @@ gradient_boosting: scikit-learn's histogram boosting. The decision is at 0 whate
 and the second threshold are chosen on the validation rows, and the test rows choose nothing.
 
 Usage
------
     python classifier_SVM/AR_Classifier_weighted.py
     python classifier_SVM/AR_Classifier_weighted.py --flare-size M1.0 --suffix _M1 --class-type gradient_boosting
 
 References
-----------
-Boucheron, Vincent, Grajeda and Wuest 2023, Scientific Data 10, 825.
+    Boucheron, Vincent, Grajeda and Wuest 2023, Scientific Data 10, 825.
 """
 
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
+from classifier_SVM.activity_sources import FLARE_SOURCES
+from classifier_SVM.extra_features import write_extra_features
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES, write_feature_table
-from classifier_SVM.machines import CLASS_TYPES, draw_rows, fit_machine, plain_machine
+from classifier_SVM.machines import CLASS_TYPES, Machine, draw_rows, fit_machine, plain_machine
 from classifier_SVM.model_file import FlareModel, current_versions, save_model
+from classifier_SVM.scaling import Scaling, fit_scaling, weight_text
 from classifier_SVM.split_images import choose_regions, split_rows
-from classifier_SVM.split_tables import SPLIT_FILES, Scaling, fit_scaling, weight_text, write_extra_features
 from classifier_SVM.training_rows import Rows, read_rows
 from classifier_SVM.weight_figure import write_weight_figure
+from general_code.drawn_lists import write_drawn_lists
 from general_code.event_list import optional_event_list
 from general_code.flares import EventList
-from general_code.forecast_evaluation import calibrate, evaluate_forecast, forecast_rows
+from general_code.forecast_calibration import Calibration
+from general_code.forecast_evaluation import calibrate, evaluate_forecast, flare_text, forecast_rows
 from general_code.forecast_report import summary_lines, write_evaluation
-from general_code.label_file import STAGE_3_FLARE_SIZE, label_size
-from general_code.stage_files import UserError, atomic_write, given, require_free_space
-from general_code.stage_run import StageRun, stage_main, stage_run
+from general_code.label_file import STAGE_3_FLARE_SIZE, label_size, label_window_hours
+from general_code.region_splits import SPLIT_FILES
+from general_code.stage_files import OptionalPath, UserError, atomic_write, given, require_free_space
+from general_code.stage_run import StageRun, read_sidecar, stage_main, stage_run
 
 
 ## User Definitions
@@ -66,22 +68,22 @@ from general_code.stage_run import StageRun, stage_main, stage_run
 class UserDefinitions:
     """Settings; every one can be overridden for one run, e.g. `--flare-size M1.0`."""
 
-    feature_file: Path = Path("results/features.csv")  # feature table; "": none, train on the extra features alone
+    feature_file: OptionalPath = Path("results/features.csv")  # feature table; "": train on the extra features alone
     label_file: Path = Path("data/Labels.txt")  # labels, read only when feature_file is ""
-    extra_feature_file: Path = Path("")  # further features by file name; "": none
+    extra_feature_file: OptionalPath = Path("")  # further features by file name; "": none
     output_dir: Path = Path("results/SVM")  # folder of all outputs
     suffix: str = ""  # added to the names of the outputs
     class_type: Literal["linear", "rbf", "logistic", "gradient_boosting"] = "linear"  # the classifier
     flare_size: str = ""  # smallest flare that counts, e.g. M1.0; "": the table's 0/1 column (any label but 0)
     test_ar_list: Path = Path("data/List_of_AR_in_Test_Data_by_AR.csv")  # regions of the test set
     validation_ar_list: Path = Path("data/List_of_AR_in_Validation_data_by_AR.csv")  # regions of the validation set
-    train_ar_list: Path = Path("data/List_of_AR_in_Train_Data_by_AR.csv")  # training regions; missing: all others
+    train_ar_list: OptionalPath = Path("data/List_of_AR_in_Train_Data_by_AR.csv")  # training; missing: all others
     test_percent: float = 10.0  # of the regions, for a draw when none of the lists exists [%]
     validation_percent: float = 10.0  # of the regions, for a draw [%]
     seed: int = 0  # of the draws and the bootstrap
     C: float = 1.0  # cost of a row on the wrong side, as in libsvm; larger fits closer
     max_rbf_rows: int = 20000  # training rows of the rbf SVM; more are drawn by region
-    event_list: Path = Path("data/eventList.txt")  # flares for the persistence rows; "": none
+    event_list: OptionalPath = Path("data/eventList.txt")  # flares for the persistence rows; "": none
 ## End User Definitions
 
 
@@ -97,8 +99,8 @@ def main(user: UserDefinitions) -> None:
     with stage_run(user, output=_outputs(user)["statistics"], inputs=inputs) as run:
         rows = _read_features(user, run)
         events = optional_event_list(user.event_list, run)
-        lists = choose_regions(rows, (user.test_ar_list, user.validation_ar_list, user.train_ar_list),
-                               (user.test_percent, user.validation_percent), user.seed, user.output_dir, run)
+        lists, drawn = choose_regions(rows, (user.test_ar_list, user.validation_ar_list, user.train_ar_list),
+                                      (user.test_percent, user.validation_percent), user.seed, user.output_dir, run)
         rows, split = split_rows(rows, lists, run)
         training = split == "training"
         _check_training(rows.labels["class"][training])
@@ -106,8 +108,15 @@ def main(user: UserDefinitions) -> None:
         _say_foreign_weights(user, rows, scaling, run)
         rows = replace(rows, values=scaling.apply(rows.values))
         machine, estimator = _train(user, rows.where(training), run)
+        forecast, calibration, report = _judge(user, rows, split, machine, estimator, events, run)
         _write_split_tables(user, rows, split, scaling, run)
-        _judge(user, rows, split, scaling, machine, estimator, events, run)
+        _write_model(user, rows, split, FlareModel(
+            user.class_type, machine, scaling, rows.image_names, rows.extra_names, rows.values[training].mean(axis=0),
+            calibration, report["validation_threshold"], run.counts["flare_size"], report["flare_window_hours"],
+            _image_format(rows), _flare_sources(user.extra_feature_file), current_versions()), estimator)
+        _write_scores(user, report, forecast, run)
+        if drawn:
+            run.counts["drawn_lists"] = write_drawn_lists(drawn)
 
 
 def _outputs(user: UserDefinitions) -> dict[str, Path]:
@@ -152,7 +161,6 @@ def _read_features(user: UserDefinitions, run: StageRun) -> Rows:
     return rows
 
 
-
 def _check_training(classes) -> None:
     """Raise UserError unless the training rows hold two classes."""
     if not 0 < classes.sum() < len(classes):
@@ -174,7 +182,7 @@ def _image_weights(scaling: Scaling) -> str:
     return weight_text(Scaling(scaling.minimum[images], scaling.maximum[images]))
 
 
-def _train(user: UserDefinitions, training: Rows, run: StageRun):
+def _train(user: UserDefinitions, training: Rows, run: StageRun) -> tuple[Machine, Any]:
     """Fit the classifier to the scaled training rows; return it in plain form and as scikit-learn fits it."""
     used = np.arange(len(training.labels))
     if user.class_type == "rbf" and len(used) > user.max_rbf_rows:
@@ -217,31 +225,53 @@ def _write_split_tables(user: UserDefinitions, rows: Rows, split: np.ndarray, sc
             file.write(_image_weights(scaling))
 
 
-def _judge(user: UserDefinitions, rows: Rows, split: np.ndarray, scaling: Scaling, machine, estimator,
-          events: EventList | None, run: StageRun) -> None:
-    """Forecast all rows, judge the forecast, write model, predictions, statistics and figures."""
+def _judge(user: UserDefinitions, rows: Rows, split: np.ndarray, machine: Machine, estimator: Any,
+           events: EventList | None, run: StageRun) -> tuple[pd.DataFrame, Calibration | None, dict]:
+    """Forecast all rows and judge the forecast."""
     run.say("Forecasting all rows, calibrating on validation, scores with bootstrap over regions")
     fast = machine if user.class_type == "rbf" else estimator  # the same values; libsvm's own are slower, trees faster
     scores = fast.decision_function(rows.values)
     forecast = forecast_rows(rows.labels["filename"], rows.labels["class"], scores, scores > 0, split)
     forecast, calibration = calibrate(forecast)
     source = user.feature_file if given(user.feature_file) else user.label_file
-    size = user.flare_size or label_size(source)
+    size, hours = user.flare_size or label_size(source), label_window_hours(source)
+    run.counts |= {"flare_size": size, "flare_window_hours": hours if np.isfinite(hours) else ""}
+    run.say(f"Forecast: flares of {flare_text(size or STAGE_3_FLARE_SIZE, hours)}")
     remarks = [] if size else ["No sidecar tells from which size on flares were labelled: persistence counts those of "
                                f"{STAGE_3_FLARE_SIZE} or larger"]
-    report = evaluate_forecast(forecast, CLASS_TYPES[user.class_type], "decision at 0", calibration,
-                               size or STAGE_3_FLARE_SIZE, events, remarks, seed=user.seed)
-    paths, training = _outputs(user), rows.where(split == "training")
-    typical = training.values.mean(axis=0)
-    formats = set(rows.labels["filename"].str.extract(r"\.([^.]+)$")[0].str.lower()) if rows.image_names else set()
-    model = FlareModel(user.class_type, machine, scaling, rows.image_names, rows.extra_names, typical, calibration,
-                       report["validation_threshold"], size,
-                       formats.pop() if len(formats) == 1 else "", current_versions())
+    return forecast, calibration, evaluate_forecast(
+        forecast, CLASS_TYPES[user.class_type], "decision at 0", calibration, size or STAGE_3_FLARE_SIZE, events,
+        remarks, seed=user.seed, window_hours=hours)
+
+
+def _image_format(rows: Rows) -> str:
+    """What the image features were computed from, as the names' extension tells; "" where it does not."""
+    if not rows.image_names:
+        return ""
+    endings = set(rows.labels["filename"].str.extract(r"\.([^.]+)$")[0].str.lower())
+    return endings.pop() if endings in ({"fits"}, {"png"}) else ""
+
+
+def _flare_sources(extra_feature_file: Path) -> dict:
+    """What the flares in the extra features were read from, as the sidecar of that file tells; empty without one."""
+    if not given(extra_feature_file):
+        return {}
+    return (read_sidecar(extra_feature_file) or {}).get("counts", {}).get(FLARE_SOURCES, {})
+
+
+def _write_model(user: UserDefinitions, rows: Rows, split: np.ndarray, model: FlareModel, estimator: Any) -> None:
+    """Write the model, and the figure of what each feature contributes to it."""
+    paths = _outputs(user)
     save_model(paths["model"], model, estimator)
-    write_weight_figure(paths["weight_figure"], machine, rows.where(split != "test"), typical,
+    write_weight_figure(paths["weight_figure"], model.machine, rows.where(split != "test"), model.typical,
                         CLASS_TYPES[user.class_type], user.seed)
+
+
+def _write_scores(user: UserDefinitions, report: dict, forecast: pd.DataFrame, run: StageRun) -> None:
+    """Write predictions, statistics and figures; say what the forecast is worth."""
+    paths = _outputs(user)
     write_evaluation(report, forecast, paths["statistics"], paths["predictions"], f"{user.class_type}{user.suffix}")
-    for line in [*remarks, *summary_lines(report), f"Scores of all splits in {paths['statistics']}"]:
+    for line in [*report["remarks"], f"Scores of all splits in {paths['statistics']}", *summary_lines(report)]:
         run.say(line)
 
 

@@ -38,7 +38,7 @@ from classifier_SVM.feature_rows import LEFT_OUT, TRY_AGAIN
 from classifier_SVM.FunctionsP3 import FEATURE_VERSION, compile_kernels
 from classifier_SVM.labelled_images import ImageFiles, find_labelled_images
 from classifier_SVM.row_checkpoint import RowCheckpoint
-from general_code.label_file import label_size
+from general_code.label_file import label_counts
 from general_code.stage_files import UserError, atomic_write, require_file, require_folder, require_free_space
 from general_code.stage_run import StageRun, resolve_jobs, stage_main, stage_run
 
@@ -76,22 +76,24 @@ def main(user: UserDefinitions) -> None:
     with stage_run(user, user.feature_file, inputs=[user.label_file, user.dataset_dir]) as run:
         run.say(f"Matching the labels of {user.label_file} with the images of {user.dataset_dir}")
         images = find_labelled_images(user.label_file, user.dataset_dir, user.image_format, run)
-        require_free_space(user.feature_file.parent, 2 * BYTES_A_ROW * len(images), f"the rows of {len(images)} images")
         with RowCheckpoint(Path(f"{user.feature_file}.rows"), FEATURE_VERSION, user.resume) as checkpoint:
             if checkpoint.foreign:
                 run.say(f"{checkpoint.path} holds rows of other feature definitions: not used, computing all again")
-            places = checkpoint.find(images.names, images.sizes, images.times)
+            places, letters = checkpoint.find(images.names, images.sizes, images.times)
             todo = np.flatnonzero(places < 0)
+            require_free_space(user.feature_file.parent, BYTES_A_ROW * (len(images) + todo.size),
+                               f"the table of {len(images):,} images and the rows of {todo.size:,} to compute")
             run.count("images labelled", len(images))
             run.count("rows computed before", len(images) - todo.size)
             if todo.size:
                 run.say(f"Computing {todo.size:,} images; {len(images) - todo.size:,} were computed before")
-                _compute(user, run, images, todo, checkpoint, places)
+                left_out = len(run.exclusions) + np.count_nonzero(letters == LEFT_OUT.encode())
+                _compute(user, run, images, todo, checkpoint, places, left_out)
             else:
                 run.say("Already finished: nothing to compute")
             written = _write_table(user.feature_file, images, checkpoint, places, run)
         run.count("rows written", written)
-        run.counts["flare_size"] = label_size(user.label_file)  # the label file may be another when this table is read
+        run.counts |= label_counts(user.label_file)  # the label file may be another when this table is read
         run.say(f"Wrote {written:,} rows of 29 features to {user.feature_file}")
 
 
@@ -105,8 +107,8 @@ def _check(user: UserDefinitions) -> None:
 
 
 def _compute(user: UserDefinitions, run: StageRun, images: ImageFiles, todo: np.ndarray,
-             checkpoint: RowCheckpoint, places: np.ndarray) -> None:
-    """Compute the rows that are missing and keep each chunk as it comes."""
+             checkpoint: RowCheckpoint, places: np.ndarray, left_out: int) -> None:
+    """Compute the rows that are missing and keep each chunk as it comes; `left_out` so far, for the progress."""
     folder, done = user.dataset_dir.resolve(), len(images) - todo.size
     with _worker_pool(user, run, images, folder, todo) as (workers, run_chunks):
         size = min(user.chunk_files, -(-todo.size // (workers * CHUNKS_A_WORKER)))
@@ -115,7 +117,8 @@ def _compute(user: UserDefinitions, run: StageRun, images: ImageFiles, todo: np.
             for number, rows in run_chunks(chunks):
                 chunk = todo[number * size:number * size + size]
                 _keep_rows(run, images, chunk, rows, checkpoint, places)
-                bar.set_postfix_str(f"{len(run.exclusions):,} left out", refresh=False)
+                left_out += sum(row[0] in (LEFT_OUT, TRY_AGAIN) for row in rows)
+                bar.set_postfix_str(f"{left_out:,} left out", refresh=False)
                 bar.update(chunk.size)
 
 
@@ -146,21 +149,33 @@ def _keep_rows(run: StageRun, images: ImageFiles, chunk: np.ndarray, rows: list[
                                       images.times[where].tolist(), [row for _, row in kept])
     for index, row in zip(chunk.tolist(), rows, strict=True):
         if row[0] == TRY_AGAIN:
-            run.exclude(os.fsdecode(images.names[index]), *row[1:].split("\t"))
+            _exclude(run, os.fsdecode(images.names[index]), row)
+
+
+def _exclude(run: StageRun, name: str, row: str) -> None:
+    """Record an image by its row without features; many have one reason, which is kept in memory once."""
+    reason, detail = row[1:].split("\t")
+    run.exclude(name, sys.intern(reason), detail)
 
 
 def _write_table(feature_file: Path, images: ImageFiles, checkpoint: RowCheckpoint, places: np.ndarray,
                  run: StageRun) -> int:
-    """Write the table of features by name and return its number of rows; images without features are recorded."""
+    """Write the table of features by name and return its number of rows; images without features are recorded.
+
+    With no row at all there is an error in place of a table, and an earlier one stays.
+    """
     computed, written = np.flatnonzero(places >= 0), 0
     with atomic_write(feature_file, errors="surrogateescape") as file:
         for index, row in zip(computed, checkpoint.read(places[computed]), strict=True):
             name, flare_class = os.fsdecode(images.names[index]), images.flare_classes[index].decode()
             if row[0] == LEFT_OUT:
-                run.exclude(name, *row[1:].split("\t"))
+                _exclude(run, name, row)
                 continue
             file.write(f"{row},{int(flare_class != '0')},{flare_class},{name}\n")
             written += 1
+        if not written:
+            raise UserError(f"feature_file: no row for '{feature_file}', not one of the {len(images):,} images with a "
+                            f"label has features; mend what {feature_file}.excluded.csv names, or set --dataset-dir")
     return written
 
 

@@ -6,32 +6,33 @@ baseline from the paired bootstrap; also where the region's state changes: image
 first flare?), and images within 24 h of a flare (was it the last?).
 
 Reads
------
-label_file      `filename,class` a line, class `0` or e.g. `C4.7`: the truth at every flare size
-predictions     CSV files with a header and the columns `filename`, `probability` (0 to 1, or empty) and, if there is
-                one, `decision` (0/1); images are matched by name without folder and extension. A file that is
-                named without a flare size forecasts flares of the first of flare_sizes
-lists of regions, event_list    as for AR_Classifier_weighted.py
+    label_file      `filename,class` a line, class `0` or e.g. `C4.7`: the truth at every flare size
+    predictions     CSV files with a header and the columns `filename`, `probability` (0 to 1, or empty) and, if there
+                    is one, `decision` (0/1); images are matched by name without folder and extension. A file that is
+                    named without a flare size forecasts flares of the first of flare_sizes
+    lists of regions, event_list    as for AR_Classifier_weighted.py
 
 TSS and HSS judge `decision` where a file has one in every row, else `probability` above the threshold of largest TSS on
 its validation rows; the table names which. With an empty probability on a test image a forecast has no AUC and no BSS.
-A test image that one file lacks is left out for all; the climatology of a subset is that of its training images.
+A test image that one file lacks is left out for all. The climatology of a subset is that of its training images, its
+baseline the best rule on its training and validation images; there each file with probabilities has a second row, at
+the threshold of largest TSS on the validation images of the subset.
 
 Writes
-------
-comparison_file    CSV with header: flare_size, subset, forecast, decision_rule, regions, images, flaring_images,
-                   climatology, then TSS, HSS, AUC, BSS, each with _low and _high (95 %); baseline (of largest TSS on
-                   training and validation), TSS_gain, HSS_gain over it with _low and _high
-beside it          the tables for reading (`.md`), the figure (`.png`), `.json`, `.excluded.csv`, `.log`
+    comparison_file    CSV with header: flare_size, subset, forecast, decision_rule, regions, images, flaring_images,
+                       climatology, then TSS, HSS, AUC, BSS, each with _low and _high (95 %); baseline (of largest TSS
+                       on training and validation), TSS_gain, HSS_gain over it with _low and _high
+    ..._differences.csv    flare_size, subset, forecast, against (a file named before it), then the differences of TSS,
+                       HSS, AUC, BSS, forecast minus against, each with _low and _high (95 %, paired bootstrap)
+    beside it          the tables for reading (`.md`), the figure (`.png`), `.json`, `.excluded.csv`, `.log`
 
 Usage
------
     python classifier_SVM/Compare_Forecasts.py --predictions "image features=results/SVM/predictions_linear.csv" \
         "mine@M1.0=my_forecast.csv"
 
 References
-----------
-Barnes et al. 2016, ApJ 829, 89 (comparing forecasts on common data); Leka et al. 2019, ApJ 881, 101 (state changes).
+    Barnes et al. 2016, ApJ 829, 89 (comparing forecasts on common data); Leka et al. 2019, ApJ 881, 101 (changes of
+    state).
 """
 
 import sys
@@ -42,14 +43,19 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
-from classifier_SVM.comparison_report import comparison_figure, comparison_text, write_comparison_csv
-from classifier_SVM.forecast_comparison import compare_forecasts
+from classifier_SVM.comparison_report import (
+    DIFFERENCE_COLUMNS,
+    comparison_figure,
+    comparison_text,
+    write_comparison_csv,
+)
+from classifier_SVM.forecast_comparison import Comparison, compare_forecasts
 from classifier_SVM.forecast_files import Forecast, check_origin, read_forecast, read_images
-from classifier_SVM.region_splits import read_region_lists
 from general_code.event_list import optional_event_list
 from general_code.flares import EventList, peak_flux
+from general_code.region_splits import read_region_lists
 from general_code.skill_figures import save_figure
-from general_code.stage_files import UserError, atomic_write, given
+from general_code.stage_files import OptionalPath, UserError, atomic_write, given
 from general_code.stage_run import StageRun, stage_main, stage_run
 
 
@@ -65,7 +71,7 @@ class UserDefinitions:
     validation_ar_list: Path = Path("data/List_of_AR_in_Validation_data_by_AR.csv")  # of the validation set
     train_ar_list: Path = Path("data/List_of_AR_in_Train_Data_by_AR.csv")  # training regions; missing: all others
     split_dir: Path = Path("results/SVM")  # where the lists are taken from when none of them is in its place
-    event_list: Path = Path("data/eventList.txt")  # flares, for persistence and the state changes; "": none
+    event_list: OptionalPath = Path("data/eventList.txt")  # flares, for persistence and the state changes; "": none
     bootstrap_samples: int = 1000  # samples of regions for the intervals
     seed: int = 0  # of the bootstrap
     comparison_file: Path = Path("results/comparison.csv")  # output
@@ -88,12 +94,14 @@ def main(user: UserDefinitions) -> None:
         for problem in problems:
             run.exclude(*problem)
         events = optional_event_list(user.event_list, run)
-        rows = compare_all(user, images, forecasts, events, run)
-        write_comparison_csv(user.comparison_file, rows)
+        found = compare_all(user, images, forecasts, events, run)
+        write_comparison_csv(user.comparison_file, found.rows)
+        write_comparison_csv(user.comparison_file.with_name(f"{user.comparison_file.stem}_differences.csv"),
+                             found.differences, DIFFERENCE_COLUMNS)
         with atomic_write(user.comparison_file.with_suffix(".md")) as file:
-            file.write(comparison_text(rows))
-        save_figure(comparison_figure(rows), user.comparison_file.with_suffix(".png"))
-        run.say(comparison_text([row for row in rows if row["subset"] == "all"]))
+            file.write(comparison_text(found))
+        save_figure(comparison_figure(found), user.comparison_file.with_suffix(".png"))
+        run.say(comparison_text(found.subset("all")))
         run.say(f"Tables in {user.comparison_file.with_suffix('.md')}, figure in "
                 f"{user.comparison_file.with_suffix('.png')}")
 
@@ -127,9 +135,8 @@ def _check_names(forecasts: list[Forecast]) -> None:
         taken.add(key)
 
 
-
 def compare_all(user: UserDefinitions, images, forecasts: list[Forecast], events: EventList | None,
-                run: StageRun) -> list[dict]:
+                run: StageRun) -> Comparison:
     """Compare the forecasts at every flare size.
 
     Parameters
@@ -147,15 +154,14 @@ def compare_all(user: UserDefinitions, images, forecasts: list[Forecast], events
 
     Returns
     -------
-    list of dict
-        As `compare_forecasts` returns them.
+    Comparison
+        Of all sizes.
 
     Raises
     ------
     UserError
         When a forecast shares no test image with the others, or was trained on test images.
     """
-    rows = []
     for forecast in forecasts:
         if differing := check_origin(forecast, images):
             run.say(f"ATTENTION: {forecast.name}: the column class of its file differs from the labels at "
@@ -165,20 +171,21 @@ def compare_all(user: UserDefinitions, images, forecasts: list[Forecast], events
         foreign = int((~forecast.rows.index.isin(images.index)).sum())
         if foreign:
             run.exclude(f"{forecast.name}, {forecast.flare_size}", "forecast without a label", f"{foreign:,} images")
+    total = Comparison([], [], {})
     for size in user.flare_sizes:
         run.say(f"Scoring the forecasts of flares >= {size}")
         smaller = [other for other in user.flare_sizes if peak_flux(other) < peak_flux(size)]
-        of_size, lacking = compare_forecasts(images, forecasts, size, events, smaller, user.bootstrap_samples,
-                                             user.seed)
-        for name, number in lacking.items():
+        found = compare_forecasts(images, forecasts, size, events, smaller, user.bootstrap_samples, user.seed)
+        for name, number in found.lacking.items():
             if number:
                 run.exclude(f"{name}, {size}", "test images without this forecast", f"{number:,}, left out for all")
-        if not of_size[0]["images"]:
+        if not found.rows[0]["images"]:
             raise UserError(f"predictions: no test image has all forecasts of flares >= {size}; compare fewer files, "
                             "or check their names of images and the lists of regions")
-        run.count(f"test images compared, {size}", of_size[0]["images"])
-        rows += of_size
-    return rows
+        run.count(f"test images compared, {size}", found.rows[0]["images"])
+        total.rows.extend(found.rows)
+        total.differences.extend(found.differences)
+    return total
 
 
 if __name__ == "__main__":

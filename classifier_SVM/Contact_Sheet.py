@@ -25,10 +25,11 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
+from classifier_SVM.labelled_images import NO_IMAGE, find_image_paths
 from general_code.flares import peak_fluxes
 from general_code.label_file import read_label_file
 from general_code.magnetograms import read_magnetogram
-from general_code.stage_files import UserError, describe, require_folder
+from general_code.stage_files import UserError, require_folder
 from general_code.stage_run import StageRun, stage_main, stage_run
 
 
@@ -44,7 +45,6 @@ class UserDefinitions:
 
 
 COLUMNS = 4
-WHITE = {"fits": 500.0, "png": 20.0}  # gauss, or grey levels of 25 G
 
 
 @stage_main
@@ -60,9 +60,9 @@ def main(user: UserDefinitions) -> None:
         chosen = choose_images(labels, user.n_images)
         pictures = read_pictures(chosen, user, run)
         if not pictures:
-            raise UserError(f"none of the {len(chosen)} images chosen from {user.label_file} can be read in "
+            raise UserError(f"none of the {len(chosen)} images chosen from {user.label_file} can be shown from "
                             f"{user.dataset_dir}; check dataset_dir and image_format")
-        draw_page(user.figure_file, pictures, WHITE[user.image_format])
+        draw_page(user.figure_file, pictures, user.image_format)
         run.count("images", len(pictures))
         run.say(f"Wrote {user.figure_file}: {len(pictures)} magnetograms")
 
@@ -95,8 +95,9 @@ def choose_images(labels: pd.DataFrame, n: int) -> pd.DataFrame:
     return pd.concat([flaring[:n_flaring], quiet[:n - n_flaring]])
 
 
-def read_pictures(chosen: pd.DataFrame, user: UserDefinitions, run: StageRun) -> list[tuple[str, np.ndarray]]:
-    """Read images with their titles; what cannot be read is listed.
+def read_pictures(chosen: pd.DataFrame, user: UserDefinitions,
+                  run: StageRun) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Read images with their titles and neutral lines; what has no features is listed with stage 4's reason.
 
     Parameters
     ----------
@@ -109,35 +110,42 @@ def read_pictures(chosen: pd.DataFrame, user: UserDefinitions, run: StageRun) ->
 
     Returns
     -------
-    list of (str, numpy.ndarray)
-        Title and image.
+    list of (str, numpy.ndarray, numpy.ndarray)
+        Title, image, and its strong neutral line.
     """
+    from classifier_SVM.feature_rows import reason_and_detail  # these take a second, which --help need not
+    from classifier_SVM.magnetogram_figure import neutral_line
+
     pictures = []
-    for row in chosen.to_dict("records"):
-        path = (user.dataset_dir / row["region"] / row["filename"]).with_suffix(f".{user.image_format}")
+    paths = find_image_paths(chosen["filename"], user.dataset_dir, user.image_format, run)
+    for row, path in zip(chosen.to_dict("records"), paths, strict=True):
+        if path is None:
+            run.exclude(row["filename"], NO_IMAGE)
+            continue
         try:
             image = read_magnetogram(path)
+            line = neutral_line(image, strong=True)
         except ValueError as error:
-            run.exclude(path, "not readable", describe(error))
+            run.exclude(path.name, *reason_and_detail(error, path))
             continue
         label = "no flare" if row["class"] == "0" else row["class"]
-        pictures.append((f"{row['region']}   {row['time']:%Y-%m-%d %H:%M}   {label}", image))
+        pictures.append((f"{row['region']}   {row['time']:%Y-%m-%d %H:%M}   {label}", image, line))
     return pictures
 
 
-def draw_page(path: Path, pictures: list[tuple[str, np.ndarray]], white: float) -> None:
+def draw_page(path: Path, pictures: list[tuple[str, np.ndarray, np.ndarray]], image_format: str) -> None:
     """Draw the pictures on one page.
 
     Parameters
     ----------
     path : Path
         PNG.
-    pictures : list of (str, numpy.ndarray)
-        Title and image.
-    white : float
-        Value drawn white, in the image's unit.
+    pictures : list of (str, numpy.ndarray, numpy.ndarray)
+        As `read_pictures` returns them.
+    image_format : {"fits", "png"}
+        Of the images: gauss, or grey levels.
     """
-    from matplotlib.figure import Figure  # these take a second, which --help need not
+    from matplotlib.figure import Figure  # see above
 
     from classifier_SVM.magnetogram_figure import plot_magnetogram
     from general_code.skill_figures import save_figure
@@ -145,8 +153,10 @@ def draw_page(path: Path, pictures: list[tuple[str, np.ndarray]], white: float) 
     rows = -(-len(pictures) // COLUMNS)
     figure = Figure(figsize=(3 * COLUMNS, 3.25 * rows + 0.5), layout="constrained")
     axes = figure.subplots(rows, COLUMNS, squeeze=False)
-    for ax, (title, image) in zip(axes.flat, pictures, strict=False):
-        plot_magnetogram(ax, image, title, white)
+    for ax, (title, image, line) in zip(axes.flat, pictures, strict=False):
+        plot_magnetogram(ax, image, line, image_format)
+        ax.set_title(title, fontsize=9)
+        ax.set(xticks=(), yticks=())
     for ax in axes.flat[len(pictures):]:
         ax.set_axis_off()
     figure.suptitle("Regions before their largest flare, and regions without: field, and strong neutral line (orange)")

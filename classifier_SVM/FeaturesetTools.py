@@ -1,4 +1,6 @@
-"""The table of the 29 features: names of its columns, one image's values, tables in and out.
+"""The table of the 29 features: names of its columns, one image's values, tables in and out; splits and scaling.
+
+Splits (`general_code/region_splits.py`) and scaling (`classifier_SVM/scaling.py`) can be had from here, too.
 
 A feature table is a CSV text without header, one row an image: the 29 features (`FEATURE_NAMES`), class (1 where
 the image is followed by a flare, else 0), flare class (`0` or e.g. `C4.7`), file name. Read as well: a
@@ -17,8 +19,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from classifier_SVM.scaling import Scaling, fit_scaling
 from general_code.flares import FLARE_CLASS
+from general_code.region_splits import RegionLists, assign_splits, draw_region_split, read_region_lists
 from general_code.stage_files import UserError, atomic_write, require_file
+
+__all__ = ["FEATURE_NAMES", "RegionLists", "Scaling", "assign_splits", "concatVals", "draw_region_split", "fit_scaling",
+           "read_feature_table", "read_region_lists", "write_feature_table"]
 
 _SUMMARY = ("mean", "std", "median", "min", "max")
 FEATURE_NAMES = (

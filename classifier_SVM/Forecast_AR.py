@@ -1,26 +1,28 @@
 """Forecast whether active regions will flare, from their images and a trained model.
 
 Reads
------
-model          `…_model.json` or `…_model.pickle` of AR_Classifier_weighted, or a `.keras` of VGG_transfer_learning.
-               Opening a pickle runs what is in it: only name one that you trust; the JSON holds the same numbers.
-images         FITS [G] or 8-bit PNG magnetograms, or folders of them
-srs_dir, events_dir, event_list    NOAA's archives, for a model that was trained with activity features
+    model          `…_model.json` or `…_model.pickle` of AR_Classifier_weighted, or a `.keras` of VGG_transfer_learning.
+                   Opening a pickle runs what is in it: only name one that you trust; the JSON holds the same numbers.
+    images         FITS [G] or 8-bit PNG magnetograms, or folders of them
+    srs_dir, events_dir, event_list    NOAA's archives, for a model that was trained with activity features
 
 Writes
-------
-forecast_file  CSV with header, one row an image, by path:
-  filename                 path of the image
-  region, time             as its name tells (TAI), or empty
-  probability              calibrated probability of a flare, 0..1; empty where not defined
-  decision                 the classifier's own 0/1
-  decision_value           what it decides by: above 0 is a flare
-  outside_training_range   features beyond those of the training images: the forecast is an extrapolation
-  refused                  why there is no forecast (then all before is empty)
-beside it      for one image a figure (`.png`), `.json` (settings, counts), `.excluded.csv` (refusals), `.log`
+    forecast_file  CSV with header, one row an image, by path:
+      filename                 path of the image
+      region, time             as its name tells (TAI), or empty
+      probability              calibrated probability of a flare, 0..1; empty where not defined
+      decision                 the classifier's own 0/1, by the sign of the decision value. The classes are balanced in
+                               training: a flare is forecast from a probability on that is well below 0.5; the run says
+                               from which, so that "probability 16 %, decision 1" is no contradiction
+      decision_value           what it decides by: above 0 is a flare
+      outside_training_range   features beyond those of the training images: the forecast is an extrapolation
+      refused                  why there is no forecast (then all before is empty)
+    beside it      for one image and a model of features a figure (`.png`; one of an earlier run is removed), `.json`
+                   (settings, counts), `.excluded.csv` (refusals), `.log`
+Every image is opened, also for a model that uses activity features alone: one that no features can be computed from is
+refused.
 
 Usage
------
     python classifier_SVM/Forecast_AR.py --images data/dataset/1158
     python classifier_SVM/Forecast_AR.py --model my_model.pickle --images x.fits y.fits
 """
@@ -35,6 +37,8 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
+from classifier_SVM.activity_sources import FLARE_SOURCES, compare_sources
+from classifier_SVM.FeaturesetTools import FEATURE_NAMES
 from classifier_SVM.image_forecast import (
     activity_of_images,
     features_of_file,
@@ -44,8 +48,8 @@ from classifier_SVM.image_forecast import (
 )
 from classifier_SVM.model_file import FlareModel, load_model
 from general_code.image_names import parse_image_names
-from general_code.stage_files import UserError, atomic_write, given
-from general_code.stage_run import StageRun, resolve_jobs, stage_main, stage_run
+from general_code.stage_files import OptionalPath, UserError, atomic_write, given
+from general_code.stage_run import StageRun, read_sidecar, resolve_jobs, stage_main, stage_run
 
 
 ## User Definitions
@@ -56,9 +60,9 @@ class UserDefinitions:
     model: Path = Path("results/SVM/ARClassifierStats_weighted_trainvaltest_linear_model.json")  # or .pickle, .keras
     images: tuple[Path, ...] = ()  # FITS or PNG files, or folders of them
     forecast_file: Path = Path("results/forecast.csv")  # output; the figure of a single image goes beside it
-    srs_dir: Path = Path("")  # region summaries, for a model with activity features
-    events_dir: Path = Path("")  # event reports, for a model with activity features
-    event_list: Path = Path("")  # flares besides those of the reports; "": none
+    srs_dir: OptionalPath = Path("")  # region summaries, for a model with activity features
+    events_dir: OptionalPath = Path("")  # event reports, for a model with activity features
+    event_list: OptionalPath = Path("")  # flares besides those of the reports; "": none
     event_list_delay_minutes: float = 60.0  # a listed flare is known so long after its maximum [min]
     n_jobs: int = -1  # processes; -1: all cores
 ## End User Definitions
@@ -80,10 +84,11 @@ def main(user: UserDefinitions) -> None:
         raise UserError(f"event_list_delay_minutes: expected 0 or more, got {user.event_list_delay_minutes}")
     _check_outputs(user, files)
     with stage_run(user, output=user.forecast_file, inputs=[user.model, *user.images]) as run:
+        _remove_earlier_figure(user.forecast_file)
         if loaded is None:
             from classifier_VGG.vgg_forecast import forecast_with_vgg  # loads TensorFlow
 
-            table = forecast_with_vgg(user.model, files, run)
+            table = forecast_with_vgg(user.model, files, run, resolve_jobs(user.n_jobs))
         else:
             table = _forecast(user, *loaded, files, run)
         table = _with_names(table, files)
@@ -105,6 +110,14 @@ def _check_outputs(user: UserDefinitions, files: list[Path]) -> None:
                             "folder")
 
 
+def _remove_earlier_figure(forecast_file: Path) -> None:
+    """Remove the figure that an earlier run of this script notes as its own: it shows another forecast."""
+    noted = (read_sidecar(forecast_file) or {}).get("counts", {}).get("figure", "")
+    figure = forecast_file.with_suffix(".png")
+    if noted == figure.name:
+        figure.unlink(missing_ok=True)
+
+
 def _forecast(user: UserDefinitions, model: FlareModel, remarks: list[str], files: list[Path],
               run: StageRun) -> pd.DataFrame:
     """Forecast from features; draw the figure when there is one image."""
@@ -113,26 +126,37 @@ def _forecast(user: UserDefinitions, model: FlareModel, remarks: list[str], file
     if model.extra_feature_names and not (given(user.srs_dir) and (given(user.events_dir) or given(user.event_list))):
         raise UserError(f"model: trained with {len(model.extra_feature_names)} activity features; give the archives "
                         "they are computed from, --srs-dir and --events-dir (or --event-list)")
+    run.say(f"Forecast: flares of {model.flares}; {_decision_rule(model)}")
     features, refusals = _image_features(user, model, files, run)
     if model.extra_feature_names:
-        extra, reasons = activity_of_images(files, model.extra_feature_names, user, run)
+        extra, reasons = activity_of_images(files, model.extra_feature_names, user.srs_dir, user.events_dir,
+                                            user.event_list, user.event_list_delay_minutes, run)
+        sources = run.counts.get(FLARE_SOURCES, model.flare_sources)  # none where no image has a region and a time
+        for remark in compare_sources(model.flare_sources, sources):
+            run.say(f"ATTENTION: {remark}")
         features = np.hstack([features, extra])
         refusals = [one or other for one, other in zip(refusals, reasons, strict=True)]
     used = np.array([reason == "" for reason in refusals])
     table = pd.DataFrame({"refused": refusals}).join(forecast_images(model, features[used]).set_index(
         np.flatnonzero(used)))
-    if len(files) == 1 and used[0] and model.feature_names:
+    if len(files) == 1 and used[0]:
         figure = user.forecast_file.with_suffix(".png")
         write_image_figure(figure, files[0], model, features[0], table.iloc[0])
+        run.counts["figure"] = figure.name
         run.say(f"Figure: {figure}")
     return table
 
 
+def _decision_rule(model: FlareModel) -> str:
+    """Say what the decision rests on."""
+    probability = model.probability(np.zeros(1))[0]
+    at = f", which is at a probability of {probability:.3f}" if np.isfinite(probability) else ""
+    return f"decision 1 where the decision value is above 0{at}: flares, though rare, count as much as quiet images"
+
+
 def _image_features(user: UserDefinitions, model: FlareModel, files: list[Path],
                     run: StageRun) -> tuple[np.ndarray, list[str]]:
-    """Compute the 29 features of each file (no columns when the model uses none), and the refusals."""
-    if not model.feature_names:
-        return np.empty((len(files), 0)), [""] * len(files)
+    """Compute the features of each file (no columns are returned when the model uses none), and the refusals."""
     from joblib import Parallel, delayed
 
     run.say(f"Computing the features of {len(files):,} images")
@@ -141,8 +165,9 @@ def _image_features(user: UserDefinitions, model: FlareModel, files: list[Path],
     tasks = (delayed(features_of_file)(path.absolute(), model.image_format) for path in files)
     results = Parallel(n_jobs=jobs, return_as="generator")(tasks)
     found = list(run.progress(results, total=len(files), description="Features"))
-    empty = np.full(len(model.feature_names), np.nan)
-    return np.array([empty if values is None else values for values, _ in found]), [reason for _, reason in found]
+    empty = np.full(len(FEATURE_NAMES), np.nan)
+    features = np.array([empty if values is None else values for values, _ in found])
+    return features[:, :len(model.feature_names)], [reason for _, reason in found]
 
 
 def _with_names(table: pd.DataFrame, files: list[Path]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import numpy as np
 
 from classifier_SVM.contour_kernels import trace_neutral_line
 from classifier_SVM.feature_kernels import (
+    TENTHS_TOLERANCE,
     central_moments,
     flux_sums,
     haar_level,
@@ -135,7 +136,7 @@ def _require_finite(image: np.ndarray) -> None:
 def _rounded_tenths(image: np.ndarray) -> np.ndarray:
     """Return whole tenths too large for the kernels' integers as float64, which holds them exactly; else the image."""
     tenths = np.rint(10 * image)
-    return tenths if (np.abs(10 * image - tenths) < 1e-6).all() else image
+    return tenths if (np.abs(10 * image - tenths) < TENTHS_TOLERANCE).all() else image
 
 
 def compile_kernels() -> None:

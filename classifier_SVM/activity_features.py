@@ -1,7 +1,9 @@
 """The activity features of an image: everything but its pixels that was known when it was taken.
 
 Columns `activity_names()`, all finite: flare history of the region and of the Sun (`flare_history`), the region's last
-public summary and the Sun's (`region_state`). Nothing that became public after the image's time enters.
+public summary and the Sun's (`region_state`). Nothing that became public after the image's time enters. A flare is its
+region's own once a summary has given the region its number; before that it is a flare of no known region, like those
+elsewhere on the Sun. A region that is in no summary has no flares of its own.
 """
 
 import functools
@@ -16,8 +18,9 @@ from classifier_SVM.region_state import region_state, sun_state
 from general_code.flares import EventList, peak_flux
 from general_code.noaa_archive import EventArchive
 from general_code.noaa_reports import SummaryRow
-from general_code.noaa_text import is_region
+from general_code.noaa_text import Problem, is_region
 
+DECIMALS = 5  # of the features in files and models
 _SAME_CLOCK = np.timedelta64(1, "D")
 
 
@@ -47,8 +50,10 @@ def activity_features(regions: Sequence[str], times: np.ndarray, flares: Flares,
     order = np.lexsort((time, region))  # neighbours in memory are neighbours in time: several times as fast
     region, time = region[order], time[order]
     table: dict[str, np.ndarray] = {}
-    for columns in (region_history(region, time, flares), sun_history(region, time, flares),
-                    region_state(region, time, summaries), sun_state(time, summaries, days)):
+    state = region_state(region, time, summaries)
+    numbered = np.where(state["has_summary"] > 0, region, NO_REGION)
+    for columns in (region_history(numbered, time, flares), sun_history(numbered, time, flares), state,
+                    sun_state(time, summaries, days)):
         for name, values in columns.items():
             table[name] = np.empty(len(order), dtype=np.float32)
             table[name][order] = values
@@ -62,29 +67,35 @@ def activity_names() -> tuple[str, ...]:
     return tuple(activity_features([], np.empty(0, "datetime64[s]"), _flares([]), nobody, []))
 
 
-def flares_of_reports(archive: EventArchive) -> Flares:
+def flares_of_reports(archive: EventArchive, delay_minutes: float) -> tuple[Flares, list[Problem]]:
     """Return the flares of event reports, public at their end; repeated rows once.
 
     Parameters
     ----------
     archive : EventArchive
         As `read_event_archive` returns it.
+    delay_minutes : float
+        A flare without an end is public so long after its maximum [min].
 
     Returns
     -------
     Flares
-        A flare without an end is public at its maximum, or its begin where that is missing too; one without any
-        time is left out.
+        By the time at which they became public.
+    list of Problem
+        Flares with neither end nor maximum: nobody can say when they were known; they are left out.
     """
-    rows = set()
+    rows, problems, delay = set(), [], _seconds(delay_minutes)
     for report in archive.reports:
         for row in report.rows:
-            times = [t for t in (row.end, row.maximum, row.begin) if not np.isnat(t)]
+            public = row.maximum + delay if np.isnat(row.end) else row.end
             region = int(row.region) if is_region(row.region, np.datetime64(row.report_date, "s")) else NO_REGION
-            if times:
-                rows.add((times[0], region, peak_flux(row.flare_class), row.maximum))
+            if np.isnat(public):
+                problems.append(Problem(f"{row.report_date:%Y%m%d}events.txt, line {row.line}",
+                                        "flare with neither end nor maximum", f"{row.flare_class} begun {row.begin}"))
+            else:
+                rows.add((public, region, peak_flux(row.flare_class), row.maximum))
     ordered = sorted(rows, key=lambda row: (row[0], row[1], row[2]))
-    return _flares([row[:3] for row in ordered])
+    return _flares([row[:3] for row in ordered]), problems
 
 
 def flares_of_list(events: EventList, delay_minutes: float, but: EventList | None = None) -> Flares:
@@ -105,7 +116,7 @@ def flares_of_list(events: EventList, delay_minutes: float, but: EventList | Non
     Flares
         Those that are left, in the order of the list.
     """
-    delay = np.timedelta64(round(delay_minutes * 60), "s")
+    delay = _seconds(delay_minutes)
     known: set[tuple] = set()
     if but is not None:
         known = {(region, name, time + shift * _SAME_CLOCK)
@@ -130,6 +141,11 @@ def join_flares(first: Flares, second: Flares) -> Flares:
         One after the other.
     """
     return Flares(*(np.concatenate(columns) for columns in zip(first, second, strict=True)))
+
+
+def _seconds(minutes: float) -> np.timedelta64:
+    """Return a length in whole seconds."""
+    return np.timedelta64(round(minutes * 60), "s")
 
 
 def _flares(rows: list[tuple]) -> Flares:

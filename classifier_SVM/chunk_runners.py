@@ -1,10 +1,12 @@
 """Where chunks of images are computed: processes of this machine, or a Dask cluster. Results come as they are done."""
 
 import functools
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -90,7 +92,8 @@ def dask_client(scheduler: str) -> Iterator["distributed.Client"]:  # noqa: F821
     Raises
     ------
     UserError
-        No scheduler at the address, or no worker at the scheduler.
+        No scheduler at the address, or no worker at the scheduler; the block's work was given up, e.g. because a
+        chunk's worker died several times, or lost its scheduler.
     """
     import distributed  # a second to import, needed only here
     from distributed.comm.addressing import parse_address, parse_host_port
@@ -103,7 +106,7 @@ def dask_client(scheduler: str) -> Iterator["distributed.Client"]:  # noqa: F821
     except (OSError, TimeoutError, ValueError) as error:
         raise UserError(f"dask_scheduler: no Dask scheduler answers at '{scheduler}' ({type(error).__name__}); "
                         "start one (`dask scheduler`) and give its address, e.g. tcp://host:8786") from None
-    with client:
+    with _loss_is_said(scheduler), client:
         try:
             client.wait_for_workers(1, timeout=SECONDS_TO_CONNECT)
         except TimeoutError:
@@ -112,8 +115,29 @@ def dask_client(scheduler: str) -> Iterator["distributed.Client"]:  # noqa: F821
         yield client
 
 
+@contextmanager
+def _loss_is_said(scheduler: str) -> Iterator[None]:
+    """Turn what ends work on a cluster into one line; the library would log a lost connection with a traceback."""
+    from distributed import KilledWorker
+    from distributed.comm import CommClosedError
+
+    logger = logging.getLogger("distributed.client")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except KilledWorker as error:
+        raise UserError(f"the Dask cluster gave up: {error}; what is done is kept, start the same command "
+                        "again") from None
+    except (CancelledError, CommClosedError) as error:
+        raise UserError(f"dask_scheduler: the connection to '{scheduler}' was lost ({type(error).__name__}); what is "
+                        "done is kept: start the cluster, then the same command again") from None
+    finally:
+        logger.setLevel(level)
+
+
 def check_workers(client: "distributed.Client", images: Sequence[tuple[str, int]]) -> int:  # noqa: F821
-    """Check that all workers see this repository and the images.
+    """Check that all workers see this repository and the images, and let them load the compiled kernels.
 
     Parameters
     ----------
@@ -132,10 +156,14 @@ def check_workers(client: "distributed.Client", images: Sequence[tuple[str, int]
     UserError
         Names the worker, and what to share with it.
     """
-    answers = client.run(_worker_check(str(REPOSITORY)), list(images), FEATURE_VERSION)
-    for worker, fault in sorted(answers.items()):
-        if fault:
-            raise UserError(f"Dask worker {worker}: {fault}")
+    from distributed.comm.addressing import get_address_host
+
+    of_host = {get_address_host(worker): worker for worker in client.nthreads()}
+    for workers in (list(of_host.values()), None):  # one a host compiles the kernels; the others find them on disk
+        answers = client.run(_worker_check(str(REPOSITORY)), list(images), FEATURE_VERSION, workers=workers)
+        for worker, fault in sorted(answers.items()):
+            if fault:
+                raise UserError(f"Dask worker {worker}: {fault}")
     return sum(client.nthreads().values())
 
 
@@ -153,22 +181,17 @@ def run_on_dask(chunks: Sequence[list[str]], client: "distributed.Client") -> It
     ------
     (int, list of str)
         As `run_here`.
-
-    Raises
-    ------
-    UserError
-        When the cluster gave up, e.g. because a chunk's worker died several times.
     """
-    from distributed import KilledWorker
+    from joblib._dask import DaskDistributedBackend
+
+    class ClusterBackend(DaskDistributedBackend):
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(super().effective_n_jobs(n_jobs), 2)  # for one, joblib would compute in this process
 
     rows_there = _worker_rows(str(REPOSITORY))
-    try:
-        with joblib.parallel_config(backend="dask", client=client):
-            parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered", batch_size=1)
-            yield from parallel(joblib.delayed(rows_there)(number, paths) for number, paths in enumerate(chunks))
-    except KilledWorker as error:
-        raise UserError(f"the Dask cluster gave up: {error}; what is done is kept, start the same command "
-                        "again") from None
+    with joblib.parallel_config(backend=ClusterBackend(client=client)):
+        parallel = joblib.Parallel(n_jobs=-1, return_as="generator_unordered", batch_size=1)
+        yield from parallel(joblib.delayed(rows_there)(number, paths) for number, paths in enumerate(chunks))
 
 
 def _worker_rows(repository: str) -> Callable:
@@ -196,7 +219,7 @@ def _worker_check(repository: str) -> Callable:
         if repository not in sys.path:
             sys.path.insert(0, repository)
         try:
-            from classifier_SVM.FunctionsP3 import FEATURE_VERSION
+            from classifier_SVM.FunctionsP3 import FEATURE_VERSION, compile_kernels
         except ImportError as error:
             return (f"cannot import this repository from '{repository}' ({error}); share that folder with the workers "
                     "under the same path, and give them the same Python environment")
@@ -205,6 +228,7 @@ def _worker_check(repository: str) -> Callable:
         for path, size in images:
             if not Path(path).is_file() or Path(path).stat().st_size != size:
                 return f"does not see the image '{path}'; share dataset_dir with the workers under the same path"
+        compile_kernels()
         return ""
 
     return fault_there

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from classifier_SVM.forecast_comparison import SCORES, SUBSETS
+from classifier_SVM.forecast_comparison import SCORES, SUBSETS, Comparison
 from general_code.forecast_evaluation import NOT_AVAILABLE
 from general_code.skill_figures import plot_scores
 from general_code.skill_scores import NOT_DEFINED, format_score
@@ -17,42 +17,50 @@ from general_code.stage_files import atomic_write
 COLUMNS = ("flare_size", "subset", "forecast", "decision_rule", "regions", "images", "flaring_images", "climatology",
            *(f"{score}{end}" for score in SCORES for end in ("", "_low", "_high")), "baseline",
            *(f"{score}_gain{end}" for score in SCORES[:2] for end in ("", "_low", "_high")))
+DIFFERENCE_COLUMNS = ("flare_size", "subset", "forecast", "against",
+                      *(f"{score}{end}" for score in SCORES for end in ("", "_low", "_high")))
 NO_SCORE = "-"  # the forecast gives nothing to judge by this score
+EXPLANATION = ("Scores of the test images, with the 95 % interval of a bootstrap over regions; that of gains and "
+               "differences is from the paired bootstrap. The gain in TSS is over the baseline that is best on the "
+               "training and validation images of the same subset. The decision of a file is meant for all images; the "
+               "row 'threshold of the subset' is the same forecast at the threshold of largest TSS on the validation "
+               "images of that subset.")
 
 
-def write_comparison_csv(path: Path, rows: Sequence[dict]) -> None:
-    """Write one line a flare size, subset and forecast, columns `COLUMNS`.
+def write_comparison_csv(path: Path, rows: Sequence[dict], columns: Sequence[str] = COLUMNS) -> None:
+    """Write one line a flare size, subset and forecast, or pair of them.
 
     Parameters
     ----------
     path : Path
         CSV; "not defined", "not available" and "-" stand where there is no number.
     rows : sequence of dict
-        As `compare_forecasts` returns them.
+        `rows` or `differences` of a `Comparison`.
+    columns : sequence of str, optional
+        `COLUMNS` or `DIFFERENCE_COLUMNS`.
     """
-    table = pd.DataFrame([[_number(row.get(name, NOT_AVAILABLE)) for name in COLUMNS] for row in rows],
-                         columns=list(COLUMNS))
+    table = pd.DataFrame([[_number(row.get(name, NOT_AVAILABLE)) for name in columns] for row in rows],
+                         columns=list(columns))
     with atomic_write(path) as file:
         table.to_csv(file, index=False, lineterminator="\n")
 
 
-def comparison_text(rows: Sequence[dict]) -> str:
+def comparison_text(comparison: Comparison) -> str:
     """Return the tables, one a flare size and subset, in Markdown.
 
     Parameters
     ----------
-    rows : sequence of dict
-        As `compare_forecasts` returns them.
+    comparison : Comparison
+        Of one or more sizes.
 
     Returns
     -------
     str
-        Each score with its 95 % interval.
+        Each score with its 95 % interval, then the differences between the files.
     """
-    lines = ["Scores of the test images. In brackets the 95 % interval of a bootstrap over regions. The gain in TSS is "
-             "that over the baseline that is best on training and validation; its interval is that of the paired "
-             "bootstrap."]
-    for (size, subset), group in _groups(rows).items():
+    lines = [EXPLANATION]
+    differences = _groups(comparison.differences)
+    for (size, subset), group in _groups(comparison.rows).items():
         if group[0]["forecast"] == NOT_AVAILABLE:
             lines += ["", f"**>= {size}, {SUBSETS[subset]}**: {NOT_AVAILABLE} without an event list"]
             continue
@@ -66,34 +74,47 @@ def comparison_text(rows: Sequence[dict]) -> str:
             cells = [row["forecast"], row["decision_rule"], *(_cell(row, score) for score in SCORES),
                      _cell(row, "TSS_gain", sign=True)]
             lines.append("| " + " | ".join(cells) + " |")
+        lines += _difference_table(differences.get((size, subset), []))
     return "\n".join(lines) + "\n"
 
 
-def comparison_figure(rows: Sequence[dict]) -> Figure:
+def _difference_table(pairs: Sequence[dict]) -> list[str]:
+    """Return the lines of the table of differences, none without a pair."""
+    if not pairs:
+        return []
+    lines = ["", "| difference | " + " | ".join(SCORES) + " |", "|---|" + "---|" * len(SCORES)]
+    for pair in pairs:
+        cells = [f"{pair['forecast']} - {pair['against']}", *(_cell(pair, score, sign=True) for score in SCORES)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def comparison_figure(comparison: Comparison) -> Figure:
     """Draw TSS and Brier skill of every forecast: a row a flare size, a column a subset.
 
     Parameters
     ----------
-    rows : sequence of dict
-        As `compare_forecasts` returns them.
+    comparison : Comparison
+        Of one or more sizes.
 
     Returns
     -------
     matplotlib Figure
         Its titles say which forecast is best, and whether its gain over the baseline is more than chance.
     """
-    groups = _groups(rows)
+    groups = _groups(comparison.rows)
     sizes, subsets = list(dict.fromkeys(size for size, _ in groups)), list(SUBSETS)
     height = max(len(group) for group in groups.values())
-    figure = Figure(figsize=(5.5 * len(subsets), len(sizes) * (1.6 + 0.45 * height)), layout="constrained")
-    axes = figure.subplots(len(sizes), len(subsets), squeeze=False, sharey="row")
+    figure = Figure(figsize=(7 * len(subsets), len(sizes) * (1.6 + 0.6 * height)), layout="constrained")
+    figure.supxlabel(textwrap.fill(EXPLANATION, 150), fontsize="small")
+    axes = figure.subplots(len(sizes), len(subsets), squeeze=False)  # a subset has rows of its own
     for (size, subset), group in groups.items():
         ax = axes[sizes.index(size)][subsets.index(subset)]
         if group[0]["forecast"] == NOT_AVAILABLE:
             ax.text(0.5, 0.5, f"{NOT_AVAILABLE} without an event list", ha="center", transform=ax.transAxes)
             ax.set_title(f">= {size}: {SUBSETS[subset]}", fontsize="medium")
             continue
-        plot_scores(ax, {row["forecast"]: _for_plot(row) for row in group}, ("TSS", "BSS"))
+        plot_scores(ax, {textwrap.fill(row["forecast"], 40): _for_plot(row) for row in group}, ("TSS", "BSS"))
         verdict = textwrap.fill(_verdict(group), 55)
         ax.set_title(f">= {size}: {SUBSETS[subset]}\n{verdict}", fontsize="medium", pad=22)
     return figure

@@ -34,7 +34,7 @@ def whole_numbers(field, factor, whole):
     Returns
     -------
     near, exact, same : bool
-        All within 1e-6 (and small enough for int32); all within rounding; all pixels equal.
+        All within `TENTHS_TOLERANCE` (and small enough for int32); all within rounding; all pixels equal.
     """
     rows, columns = field.shape
     far, inexact, different = 0, 0, 0

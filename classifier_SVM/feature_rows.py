@@ -44,19 +44,32 @@ def row_of_image(path: Path) -> str:
     str
         One line without its end.
     """
-    if path.exists() and not os.access(path, os.R_OK):
+    exists = os.access(path, os.F_OK)  # unlike `Path.exists`, no error in a folder that must not be entered
+    if exists and not os.access(path, os.R_OK):
         return f"{TRY_AGAIN}no permission to read\t{path}"
     try:
         return ",".join(map(repr, image_features(read_magnetogram(path)).tolist()))
     except ValueError as error:
-        mark = LEFT_OUT if path.exists() else TRY_AGAIN
-        return mark + _reason_and_detail(describe(error).removeprefix(f"{path}: "))
+        return (LEFT_OUT if exists else TRY_AGAIN) + "\t".join(reason_and_detail(error, path))
     except (OSError, MemoryError) as error:
         return f"{TRY_AGAIN}cannot be read\t{describe(error)}"
 
 
-def _reason_and_detail(message: str) -> str:
-    """Return a message as `reason<tab>detail`: the fixed phrase at its start, and all of it where there is more."""
-    message = " ".join(message.split())
+def reason_and_detail(error: ValueError, path: Path) -> tuple[str, str]:
+    """Return why an image has no features, in the words of the excluded file.
+
+    Parameters
+    ----------
+    error : ValueError
+        Of `read_magnetogram` or `image_features`.
+    path : Path
+        The image; where the message begins with it, it is left out.
+
+    Returns
+    -------
+    reason, detail : str
+        The fixed phrase at the message's start, and all of it where there is more.
+    """
+    message = describe(error).removeprefix(f"{path}: ")
     end = _END_OF_REASON.search(message)
-    return f"{message[:end.start()]}\t{message}" if end else f"{message}\t"
+    return (message[:end.start()], message) if end else (message, "")

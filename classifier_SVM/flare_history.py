@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from general_code.sorted_search import KEY_BITS, region_time_keys
+
 C1, M1 = 1e-6, 1e-5  # peak flux of C1.0 and M1.0 [W/m2], 1-8 A
 WINDOWS_H = (6, 12, 24, 48, 72)
 SINCE_APPEARANCE = "since_appearance"
@@ -16,7 +18,6 @@ NO_FLUX = 1e-7  # stands for no flare in a logarithm of a flux [W/m2]
 LONGEST_H, SHORTEST_H = 240.0, 1.0  # hours since a flare are kept between these; never: LONGEST_H
 ELSEWHERE_H, SUN_DAYS = (24, 72), (7, 27, 81)  # a week, a rotation, three rotations
 NO_REGION = -1
-_KEY_BITS = 41
 
 
 class Flares(NamedTuple):
@@ -52,24 +53,6 @@ class Flares(NamedTuple):
         return Flares(*(column[chosen] for column in self))
 
 
-def region_time_keys(region: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """Return int64 keys that sort by region, then time.
-
-    Parameters
-    ----------
-    region : numpy.ndarray, shape (n,)
-        int64 from -1 on.
-    time : numpy.ndarray, shape (n,)
-        datetime64[s], 1970 or later.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64, shape (n,).
-    """
-    return (np.asarray(region, np.int64) << _KEY_BITS) + np.asarray(time, "datetime64[s]").astype(np.int64)
-
-
 class _Timeline:
     """Flares sorted by key, with running sums, and where the images stand among them."""
 
@@ -103,7 +86,7 @@ def region_history(region: np.ndarray, time: np.ndarray, flares: Flares) -> dict
     Parameters
     ----------
     region : numpy.ndarray, shape (m,)
-        int64, NOAA number.
+        int64, NOAA number; -1 while the region has none: no flare is its own then.
     time : numpy.ndarray, shape (m,)
         datetime64[s].
     flares : Flares
@@ -140,7 +123,7 @@ def sun_history(region: np.ndarray, time: np.ndarray, flares: Flares) -> dict[st
     Parameters
     ----------
     region : numpy.ndarray, shape (m,)
-        int64, NOAA number.
+        int64, NOAA number; -1 while the region has none: every flare is one elsewhere then.
     time : numpy.ndarray, shape (m,)
         datetime64[s].
     flares : Flares
@@ -185,7 +168,7 @@ def _decayed(line: _Timeline) -> dict[str, np.ndarray]:
     taus = 3600.0 * np.array(WINDOWS_H)
     values = np.stack([np.ones_like(line.flux), line.flux])[:, :, None]  # (2, n, 1)
     sums = np.zeros((2, len(line.keys) + 1, len(taus)))  # the last is that of no flare
-    same = np.diff(line.keys >> _KEY_BITS, prepend=-9) == 0
+    same = np.diff(line.keys >> KEY_BITS, prepend=-9) == 0
     for i in range(len(line.keys)):
         sums[:, i] = values[:, i]
         if same[i]:
@@ -204,7 +187,7 @@ def _decayed(line: _Timeline) -> dict[str, np.ndarray]:
 def _largest(line: _Timeline) -> dict[str, np.ndarray]:
     """Return the largest peak flux of the region so far."""
     largest = np.zeros(len(line.keys) + 1)
-    regions = line.keys >> _KEY_BITS
+    regions = line.keys >> KEY_BITS
     for i, flux in enumerate(line.flux):
         largest[i] = max(flux, largest[i - 1]) if i and regions[i] == regions[i - 1] else flux
     last = np.where(line.end > line.start, line.end - 1, len(line.keys))

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from classifier_SVM.region_splits import RegionLists, assign_splits
 from general_code.flares import peak_flux, peak_fluxes
 from general_code.image_names import image_stems
 from general_code.label_file import label_size, read_label_file
 from general_code.noaa_text import Problem
+from general_code.region_splits import RegionLists, assign_splits
 from general_code.stage_files import UserError, require_file
 
 

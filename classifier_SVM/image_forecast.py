@@ -5,23 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from classifier_SVM.FeaturesetTools import concatVals
 from classifier_SVM.machines import feature_effects
+from classifier_SVM.magnetogram_figure import SHOWN_FIELD, neutral_line, plot_magnetogram
 from classifier_SVM.model_file import FlareModel
 from classifier_SVM.weight_figure import plot_effects
 from general_code.image_names import parse_image_names
 from general_code.magnetograms import read_magnetogram
-from general_code.skill_figures import COLOURS, save_figure
+from general_code.skill_figures import save_figure
 from general_code.stage_files import UserError
 from general_code.stage_run import StageRun
 
 EXTENSIONS = (".fits", ".png")
-NEUTRAL_LINE_BOX = 10  # pixels, as in the features
 SHOWN_FEATURES = 12
-SHOWN_FIELD = {"fits": (500.0, "G"), "png": (20.0, "grey levels")}  # where the grey scale of the figure ends
 
 
 def find_image_files(images: Sequence[Path]) -> list[Path]:
@@ -102,8 +100,8 @@ def forecast_images(model: FlareModel, features: np.ndarray) -> pd.DataFrame:
                          "decision_value": scores, "outside_training_range": pd.Series(outside, dtype="str")})
 
 
-def activity_of_images(files: Sequence[Path], names: Sequence[str], user: "ForecastSettings",  # noqa: F821
-                       run: StageRun) -> tuple[np.ndarray, list[str]]:
+def activity_of_images(files: Sequence[Path], names: Sequence[str], srs_dir: Path, events_dir: Path, event_list: Path,
+                       event_list_delay_minutes: float, run: StageRun) -> tuple[np.ndarray, list[str]]:
     """Return the activity features of images by region and time in their names.
 
     Parameters
@@ -112,8 +110,12 @@ def activity_of_images(files: Sequence[Path], names: Sequence[str], user: "Forec
         `NNNN_hmi…` or `NNNN/hmi…`.
     names : sequence of str
         Columns that the model was trained with.
-    user : UserDefinitions
-        srs_dir, events_dir, event_list, event_list_delay_minutes.
+    srs_dir : Path
+        Region summaries.
+    events_dir, event_list : Path
+        Event reports, and flares besides those of the reports; see `read_flares`.
+    event_list_delay_minutes : float
+        A listed flare is known so long after its maximum [min].
     run : StageRun
         Told what is read.
 
@@ -129,8 +131,8 @@ def activity_of_images(files: Sequence[Path], names: Sequence[str], user: "Forec
     UserError
         When the archives are missing, or a column is not one of `activity_names()`.
     """
-    from classifier_SVM.activity_features import activity_features, activity_names
-    from classifier_SVM.BuildActivityFeatures import DECIMALS, read_flares, read_summaries
+    from classifier_SVM.activity_features import DECIMALS, activity_features, activity_names
+    from classifier_SVM.activity_sources import read_flares, read_summaries
 
     foreign = [name for name in names if name not in activity_names()]
     if foreign:
@@ -140,7 +142,8 @@ def activity_of_images(files: Sequence[Path], names: Sequence[str], user: "Forec
     placed = ((parsed["region"] != "") & parsed["time"].notna()).to_numpy()
     features = np.full((len(files), len(names)), np.nan)
     if placed.any():
-        summaries, flares = read_summaries(user.srs_dir, run), read_flares(user, run)
+        summaries = read_summaries(srs_dir, run)
+        flares = read_flares(events_dir, event_list, event_list_delay_minutes, run)
         table = activity_features(parsed["region"][placed], parsed["time"][placed].to_numpy(), flares, summaries.table,
                                   summaries.days)
         features[placed] = np.round(table[list(names)].to_numpy(dtype=float), DECIMALS)  # as stage 5 read them
@@ -149,35 +152,6 @@ def activity_of_images(files: Sequence[Path], names: Sequence[str], user: "Forec
 
 
 # ---------------------------------------------------------------------------- figure
-
-
-def plot_magnetogram(ax: Axes, field: np.ndarray, image_format: str) -> Axes:
-    """Draw a magnetogram with its neutral line.
-
-    Parameters
-    ----------
-    ax : matplotlib.axes.Axes
-        To draw into.
-    field : ndarray, shape (ny, nx)
-        In gauss, or grey levels minus 128.
-    image_format : {"fits", "png"}
-        Which of the two.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-        The same.
-    """
-    from scipy.ndimage import uniform_filter
-
-    limit, unit = SHOWN_FIELD[image_format]
-    drawn = ax.imshow(field, cmap="gray", vmin=-limit, vmax=limit, origin="lower", interpolation="nearest")
-    smoothed = uniform_filter(field, NEUTRAL_LINE_BOX, mode="constant")
-    if smoothed.min() < 0 < smoothed.max():
-        ax.contour(smoothed, levels=[0.0], colors=[COLOURS[4]], linewidths=0.7)
-    ax.figure.colorbar(drawn, ax=ax, label=f"line-of-sight field [{unit}]", shrink=0.8, extend="both")
-    ax.set(xlabel="x [pixels]", ylabel="y [pixels]")
-    return ax
 
 
 def write_image_figure(path: Path, image: Path, model: FlareModel, features: np.ndarray, forecast: pd.Series) -> None:
@@ -199,7 +173,11 @@ def write_image_figure(path: Path, image: Path, model: FlareModel, features: np.
     effects = feature_effects(model.machine, model.scaling.apply(features[None]), model.typical)[0]
     figure = Figure(figsize=(13, 5.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    plot_magnetogram(left, read_magnetogram(image), image.suffix.lower().removeprefix("."))
+    field, image_format = read_magnetogram(image), image.suffix.lower().removeprefix(".")
+    plot_magnetogram(left, field, neutral_line(field, strong=False), image_format)
+    figure.colorbar(left.images[0], ax=left, label=f"line-of-sight field [{SHOWN_FIELD[image_format][1]}]", shrink=0.8,
+                    extend="both")
+    left.set(xlabel="x [pixels]", ylabel="y [pixels]")
     left.set_title(f"{image.name}\norange: neutral line", fontsize="small")
     names = (*model.feature_names, *model.extra_feature_names)
     plot_effects(right, names, effects, SHOWN_FEATURES)
@@ -209,6 +187,6 @@ def write_image_figure(path: Path, image: Path, model: FlareModel, features: np.
                     + ", ".join(outside[:4]) + (", …" if len(outside) > 4 else ""), fontsize="small")
     chance = forecast["probability"]
     probability = f"{chance:.0%}" if np.isfinite(chance) else "not defined"
-    size = f" of {model.flare_size} or larger" if model.flare_size else ""
-    figure.suptitle(f"Flare{size}: probability {probability}, decision {'yes' if forecast['decision'] else 'no'}")
+    decision = "yes" if forecast["decision"] else "no"
+    figure.suptitle(f"Flares {model.flares}: probability {probability}, decision {decision}")
     save_figure(figure, path)

@@ -8,7 +8,9 @@ y = -1 or 1, the intercept b not penalised. scikit-learn has no solver for it at
 than the square of the rows, liblinear's dual hinge method does not converge and penalises the intercept. With 30
 unknowns the primal problem is small, however many rows there are. The hinge is rounded over a width `delta` and the
 rounded problem solved by Newton's method with exact line search; its slopes are a feasible point of the dual problem,
-whose value bounds the optimum from below. `delta` shrinks until the duality gap is within the tolerance.
+whose value bounds the optimum from below. `delta` shrinks until the duality gap is within the tolerance. The intercept
+of the weights found is then exact, and where it is not unique (a small C, at which every row is inside the margin) the
+middle of the optimal ones: libsvm's rule too, which rounding can there lead to one end instead.
 
 References
 ----------
@@ -79,7 +81,7 @@ class WeightedLinearSVC(ClassifierMixin, BaseEstimator):
     objective_, duality_gap_ : float
         See `Solution`.
     n_iter_ : int
-        Newton steps taken.
+        Newton steps taken, those of the first guess included.
     """
 
     def __init__(self, C=1.0, class_weight="balanced", tol=1e-6, max_iter=500):
@@ -101,12 +103,15 @@ class WeightedLinearSVC(ClassifierMixin, BaseEstimator):
         if not self.C > 0 or not self.tol > 0:
             raise ValueError(f"expected C and tol above 0, got C={self.C}, tol={self.tol}")
         weight = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        centre = X.mean(axis=0)  # an offset of the columns is the intercept's, and would spoil the steps' accuracy
         with threadpool_limits(1, user_api="blas"):  # products this narrow lose time on threads, and digits vary
-            solution = minimise_hinge(X, 2.0 * codes - 1, self.C * weight[codes], self.tol, self.max_iter)
+            solution = minimise_hinge(X - centre, 2.0 * codes - 1, self.C * weight[codes], self.tol, self.max_iter)
         if solution.gap > self.tol * max(solution.objective, np.finfo(float).tiny):
+            remedy = "raise max_iter" if solution.steps >= self.max_iter else "scale the columns, e.g. to 0..1"
             warnings.warn(f"duality gap {solution.gap:.3g} of the objective {solution.objective:.6g} after "
-                          f"{solution.steps} steps; raise max_iter", ConvergenceWarning, stacklevel=2)
-        self.coef_, self.intercept_ = solution.weights[None], np.array([solution.intercept])
+                          f"{solution.steps} steps; {remedy}", ConvergenceWarning, stacklevel=2)
+        self.coef_ = solution.weights[None]
+        self.intercept_ = np.array([solution.intercept - centre @ solution.weights])
         self.objective_, self.duality_gap_, self.n_iter_ = solution.objective, solution.gap, solution.steps
         return self
 
@@ -160,19 +165,32 @@ def minimise_hinge(rows, y, cost, tol: float = 1e-6, max_iter: int = 500) -> Sol
         dual = max(dual, bound)
         if best is None or objective < best[0]:
             best = objective, theta
-        gap = best[0] - dual
-        if gap <= tol * best[0] or steps >= max_iter or delta < 1e-12:
-            return Solution(best[1][:-1], float(best[1][-1]), float(best[0]), float(max(gap, 0.0)), max(steps, 1))
+        if best[0] - dual <= tol * best[0] or steps >= max_iter or delta < 1e-12:
+            return _with_best_intercept(rows, y, cost, best[1][:-1], dual, max(steps, 1))
         delta *= SHRINK
 
 
+def _with_best_intercept(rows, y, cost, weights, dual, steps) -> Solution:
+    """The solution of given weights: the losses' sum is least at one bend, or everywhere between two neighbours."""
+    scores = rows @ weights
+    bends = y - scores  # where each row's loss begins or ends as the intercept rises
+    order = np.argsort(bends, kind="stable")
+    bends, slope = bends[order], np.cumsum(cost[order]) - cost[y > 0].sum()  # slope of the losses' sum after each bend
+    rounding = 1e-9 * cost.sum()
+    first = int(np.argmax(slope >= -rounding))
+    last = first + int(slope[first] <= rounding)
+    intercept = (bends[first] + bends[last]) / 2
+    objective = weights @ weights / 2 + cost @ np.maximum(1 - y * (scores + intercept), 0)
+    return Solution(weights, float(intercept), float(objective), float(max(objective - dual, 0.0)), steps)
+
+
 def _first_guess(rows, y, cost, max_iter) -> tuple[np.ndarray, float, int]:
-    """Solution for evenly spaced rows of each class, the width of the hinge to go on with, and no steps counted."""
+    """Solution for evenly spaced rows of each class, the width of the hinge to go on with, and the steps it took."""
     chosen = np.sort(np.concatenate([_every(np.flatnonzero(y == side), WARM_START_ROWS // 2) for side in (-1, 1)]))
     share = np.where(y[chosen] > 0, cost[y > 0].sum() / cost[chosen][y[chosen] > 0].sum(),
                      cost[y < 0].sum() / cost[chosen][y[chosen] < 0].sum())
     guess = minimise_hinge(rows[chosen], y[chosen], cost[chosen] * share, 1e-4, max_iter)
-    return np.append(guess.weights, guess.intercept), 0.1, 0
+    return np.append(guess.weights, guess.intercept), 0.1, guess.steps
 
 
 def _every(indices, number) -> np.ndarray:

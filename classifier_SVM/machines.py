@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 
 CLASS_TYPES = {"linear": "linear SVM", "rbf": "rbf SVM", "logistic": "logistic regression",
                "gradient_boosting": "gradient boosting"}
-BOOSTING = {"max_iter": 150, "learning_rate": 0.03, "max_depth": 3, "max_features": 0.2}  # see the archive experiment
+# chosen by cross-validation over regions: tests/benchmarks/choose_settings.py
+BOOSTING = {"max_iter": 150, "learning_rate": 0.03, "max_depth": 3, "max_features": 0.2}
 ROWS_A_LEAF = 130  # a leaf has at least one in so many rows: images of a region are alike, and few regions flare
 THREADS_FROM = 20_000  # rows
 _KERNEL_BLOCK = 4_000_000  # entries of the kernel matrix held at once: 32 MB
@@ -275,7 +276,7 @@ def machine_from_numbers(numbers: dict) -> Machine:
     Raises
     ------
     ValueError
-        When a part is missing, not numbers or not finite.
+        When a part is missing, not numbers or not finite, or the nodes of a tree do not fit together.
     """
     try:
         if numbers["kind"] == "linear":
@@ -283,12 +284,21 @@ def machine_from_numbers(numbers: dict) -> Machine:
         if numbers["kind"] == "rbf":
             return KernelMachine(_finite(numbers["vectors"]), _finite(numbers["weights"]),
                                  float(_finite(numbers["gamma"])), float(_finite(numbers["intercept"])))
-        whole = {"feature": np.intp, "left": np.intp, "right": np.intp, "threshold": float, "value": float}
-        trees = tuple({name: _finite(tree[name]).astype(kind) for name, kind in whole.items()}
-                      for tree in numbers["trees"])
-        return TreeMachine(float(_finite(numbers["baseline"])), trees)
+        return TreeMachine(float(_finite(numbers["baseline"])), tuple(_tree(tree) for tree in numbers["trees"]))
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a machine: {error}") from None
+
+
+def _tree(numbers: dict) -> dict[str, np.ndarray]:
+    """One tree; ValueError when a way through it would not end, as each node's children come after it."""
+    kinds = {"feature": np.intp, "left": np.intp, "right": np.intp, "threshold": float, "value": float}
+    tree = {name: _finite(numbers[name]).astype(kind) for name, kind in kinds.items()}
+    size = tree["left"].size
+    node = np.flatnonzero(tree["left"] >= 0)
+    if not size or any(column.shape != (size,) for column in tree.values()) or (tree["feature"][node] < 0).any() or any(
+            ((tree[side][node] <= node) | (tree[side][node] >= size)).any() for side in ("left", "right")):
+        raise ValueError("not a machine: a tree whose nodes do not fit together")
+    return tree
 
 
 def _finite(numbers) -> np.ndarray:

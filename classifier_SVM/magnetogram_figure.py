@@ -1,4 +1,4 @@
-"""Pictures of magnetograms with the neutral line that the features count."""
+"""Pictures of magnetograms with the neutral line of the features."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,20 +8,24 @@ from classifier_SVM.FunctionsP3 import gradient_features, prepare
 from classifier_SVM.neutral_line_kernels import STRONG
 
 NEUTRAL_LINE_COLOUR = "#E69F00"  # orange of the Okabe-Ito palette: seen on grey by all
+SHOWN_FIELD = {"fits": (500.0, "G"), "png": (20.0, "grey levels")}  # where the grey scale ends; 25 G a level
 
 
-def strong_neutral_line(image: np.ndarray) -> np.ndarray:
-    """Return the pixels that feature 8 ("NL length") counts.
+def neutral_line(image: np.ndarray, strong: bool) -> np.ndarray:
+    """Return the pixels of the neutral line that the features count.
 
     Parameters
     ----------
     image : numpy.ndarray
-        Shape (ny, nx), finite: field [G], or grey levels minus 128.
+        Shape (ny, nx): field [G], or grey levels minus 128.
+    strong : bool
+        False: the whole line, which feature 10 ("NL gradient-weighted length") counts. True: where the gradient is at
+        least 0.2 times the largest on it, which feature 8 ("NL length") counts.
 
     Returns
     -------
     numpy.ndarray
-        bool, shape (ny, nx): on the neutral line, with a gradient of at least 0.2 times the largest on it.
+        bool, shape (ny, nx).
 
     Raises
     ------
@@ -33,14 +37,15 @@ def strong_neutral_line(image: np.ndarray) -> np.ndarray:
     points, _ = trace_neutral_line(field.smoothable, True)
     mask = np.zeros(image.shape, dtype=bool)
     pixels = points[:, 0]
-    if pixels.size:
+    if strong and pixels.size:
         on_line = magnitude.reshape(-1)[pixels]
-        mask.reshape(-1)[pixels[on_line >= STRONG * on_line.max()]] = True
+        pixels = pixels[on_line >= STRONG * on_line.max()]
+    mask.reshape(-1)[pixels] = True
     return mask
 
 
-def plot_magnetogram(ax: Axes, image: np.ndarray, title: str, largest: float = 500.0) -> Axes:
-    """Draw a magnetogram in grey with its strong neutral line on top.
+def plot_magnetogram(ax: Axes, image: np.ndarray, line: np.ndarray, image_format: str) -> Axes:
+    """Draw a magnetogram in grey with pixels of its neutral line on top.
 
     Parameters
     ----------
@@ -48,20 +53,18 @@ def plot_magnetogram(ax: Axes, image: np.ndarray, title: str, largest: float = 5
         Where to draw.
     image : numpy.ndarray
         Shape (ny, nx), finite: field [G], or grey levels minus 128.
-    title : str
-        Above the picture.
-    largest : float, optional
-        White; its negative is black. In the image's unit.
+    line : numpy.ndarray
+        bool, shape (ny, nx); see `neutral_line`.
+    image_format : {"fits", "png"}
+        Which of the two units.
 
     Returns
     -------
     matplotlib.axes.Axes
         The same.
     """
-    ax.imshow(image, cmap="gray", vmin=-largest, vmax=largest, origin="lower", interpolation="nearest")
-    rows, columns = np.nonzero(strong_neutral_line(image))
+    limit, _ = SHOWN_FIELD[image_format]
+    ax.imshow(image, cmap="gray", vmin=-limit, vmax=limit, origin="lower", interpolation="nearest")
+    rows, columns = np.nonzero(line)
     ax.scatter(columns, rows, s=2.0, c=NEUTRAL_LINE_COLOUR, linewidths=0)
-    ax.set_title(title, fontsize=9)
-    ax.set_xticks(())
-    ax.set_yticks(())
     return ax

@@ -1,6 +1,7 @@
 """What the daily region summaries said when an image was taken: the region's class, size and place, and the Sun's.
 
-A summary counts from its time of issue, 00:30 UTC of its date, that moment included; its positions are those of 00:00.
+A summary counts from its time of issue, that moment included: 00:30 UTC of its date, or later where it says so, as a
+corrected one does; its positions are those of 00:00. One that was issued before an earlier day's waits for that one.
 
 References
 ----------
@@ -11,9 +12,9 @@ Snodgrass and Ulrich 1990, ApJ 351, 309 (rotation).
 import numpy as np
 import pandas as pd
 
-from classifier_SVM.flare_history import region_time_keys
+from general_code.sorted_search import region_time_keys
 
-ISSUED_AFTER = np.timedelta64(1800, "s")  # a summary is issued at 00:30
+ISSUED_AFTER = np.timedelta64(1800, "s")  # a summary is issued at 00:30, not before
 OLDEST_H = 240.0  # ages of a summary and of a region's number are kept below this [h]; about a passage is 320 h
 ZURICH, PENUMBRA, COMPACTNESS = "ABHCDEF", "xrsahk", "xoic"  # by rising flare rate
 MAGNETIC = (("Alpha",), ("Beta",), ("Beta-Gamma", "Gamma"), ("Beta-Delta", "Gamma-Delta", "Delta"),
@@ -37,6 +38,23 @@ def rotation_rate(latitude: np.ndarray) -> np.ndarray:
     """
     squared = np.sin(np.radians(latitude)) ** 2
     return 14.713 - 2.396 * squared - 1.787 * squared**2 - 0.9856
+
+
+def issue_times(summaries: pd.DataFrame) -> np.ndarray:
+    """Return when each row's summary became public.
+
+    Parameters
+    ----------
+    summaries : pandas.DataFrame, n rows
+        With `date` and, where the archive tells, `issued` (datetime64, NaT where a summary does not say).
+
+    Returns
+    -------
+    numpy.ndarray
+        datetime64[s], shape (n,): the time of issue, 00:30 of the date at the earliest.
+    """
+    regular = summaries["date"].to_numpy("datetime64[s]") + ISSUED_AFTER
+    return np.fmax(regular, summaries["issued"].to_numpy("datetime64[s]")) if "issued" in summaries else regular
 
 
 def region_state(region: np.ndarray, time: np.ndarray, summaries: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -89,7 +107,9 @@ def sun_state(time: np.ndarray, summaries: pd.DataFrame, days: np.ndarray) -> di
     sizes = summaries.assign(regions=1.0)[["date", "regions", "spots", "area"]].fillna(0.0)
     totals = sizes.groupby("date").sum().reindex(days, fill_value=0.0)
     means = totals.rolling(MEAN_DAYS, min_periods=1).mean()
-    place = np.searchsorted(days + ISSUED_AFTER, np.asarray(time, "datetime64[s]"), side="right")
+    issued = summaries.assign(public=issue_times(summaries)).groupby("date")["public"].max().reindex(days)
+    public = np.maximum.accumulate(np.fmax(days + ISSUED_AFTER, issued.to_numpy("datetime64[s]")))
+    place = np.searchsorted(public, np.asarray(time, "datetime64[s]"), side="right")
     for name in totals:
         columns[f"log_sun_{name}"] = np.log1p(np.append(0.0, totals[name])[place])
         columns[f"log_sun_{name}_{MEAN_DAYS}d"] = np.log1p(np.append(0.0, means[name])[place])
@@ -97,23 +117,27 @@ def sun_state(time: np.ndarray, summaries: pd.DataFrame, days: np.ndarray) -> di
 
 
 def _sorted_rows(summaries: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a region and day, by region and time of issue, with ranks of classes and largest sizes so far.
+    """Return one row a region and day, by region and date, with ranks of classes and largest sizes so far.
+
+    `key` sorts by region and time of issue; no row's time is before that of the day before.
 
     The first row is that of no region (-1), where the images without a summary find themselves.
     """
     nowhere = {"region": "-1", "date": np.datetime64(0, "s"), "mcintosh": "", "magnetic_type": ""}
     numbers = dict.fromkeys(("latitude", "longitude", *SIZES), 0.0)
-    rows = pd.DataFrame([nowhere | numbers])
+    rows = pd.DataFrame([nowhere | numbers]).assign(public=np.datetime64(0, "s"))
     if len(summaries):
-        rows = pd.concat([rows, summaries[list(rows)]], ignore_index=True)
+        rows = pd.concat([rows, summaries.assign(public=issue_times(summaries))[list(rows)]], ignore_index=True)
     rows["number"] = pd.to_numeric(rows["region"]).astype(np.int64)
-    rows["key"] = region_time_keys(rows["number"], rows["date"].to_numpy() + ISSUED_AFTER)
-    rows = _with_ranks(rows.drop_duplicates("key").sort_values("key", kind="stable").reset_index(drop=True))
+    rows = rows.drop_duplicates(["number", "date"]).sort_values(["number", "date"], ignore_index=True)
+    rows["public"] = rows.groupby("number")["public"].cummax()
+    rows["key"] = region_time_keys(rows["number"], rows["public"].to_numpy())
+    rows = _with_ranks(rows)
     groups = rows.groupby("number")
     rows[list(SIZES)] = groups[list(SIZES)].ffill().fillna(0.0)
     for name in ("area", "spots"):
         rows[f"largest_{name}"] = rows.groupby("number")[name].cummax()
-    for name in ("date", "longitude"):
+    for name in ("public", "longitude"):
         rows[f"first_{name}"] = groups[name].transform("first")
     return rows
 
@@ -160,7 +184,7 @@ def _position_and_age(rows: pd.DataFrame, place: np.ndarray, known: np.ndarray, 
     age = (time - rows["date"].to_numpy("datetime64[s]")[place]) / np.timedelta64(3600, "s")
     latitude, first = rows["latitude"].to_numpy()[place], rows["first_longitude"].to_numpy()[place]
     longitude = rows["longitude"].to_numpy()[place] + rotation_rate(latitude) * np.minimum(age, OLDEST_H) / 24
-    since = (time - rows["first_date"].to_numpy("datetime64[s]")[place] - ISSUED_AFTER) / np.timedelta64(3600, "s")
+    since = (time - rows["first_public"].to_numpy("datetime64[s]")[place]) / np.timedelta64(3600, "s")
     cosine = np.cos(np.radians(latitude)) * np.cos(np.radians(np.clip(longitude, -180, 180)))
     columns = {"latitude": latitude, "longitude": longitude, "absolute_latitude": np.abs(latitude),
                "absolute_longitude": np.abs(longitude), "east_of_40": np.clip(-longitude - 40, 0, None),

@@ -90,8 +90,8 @@ class RowCheckpoint:
         self.flush()
         return [place, *(place + np.cumsum([len(line) for line in lines[:-1]], dtype=int)).tolist()] if lines else []
 
-    def find(self, names: np.ndarray, sizes: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """Return where the rows of images begin.
+    def find(self, names: np.ndarray, sizes: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the rows of images begin, and with which letter.
 
         Parameters
         ----------
@@ -102,27 +102,29 @@ class RowCheckpoint:
 
         Returns
         -------
-        numpy.ndarray
+        places : numpy.ndarray
             int64, one an image: for `read`; -1 where there is no row for this name, size and time.
+        letters : numpy.ndarray
+            Bytes: first letter of each row, empty where there is none.
         """
-        places = np.full(names.size, -1, np.int64)
+        places, letters = np.full(names.size, -1, np.int64), np.zeros(names.size, "S1")
         for block in _blocks(self._whole_lines()):
             keys = np.array([key[0] for key in block])
             where = np.minimum(np.searchsorted(names, keys), max(names.size - 1, 0))
-            for index, (name, size, time, place) in zip(where.tolist(), block, strict=True):
+            for index, (name, size, time, place, letter) in zip(where.tolist(), block, strict=True):
                 if names.size and names[index] == name and (sizes[index], times[index]) == (size, time):
-                    places[index] = place
-        return places
+                    places[index], letters[index] = place, letter
+        return places, letters
 
-    def _whole_lines(self) -> Iterator[tuple[bytes, int, int, int]]:
-        """Walk through name, size, time and place of the lines that are whole."""
+    def _whole_lines(self) -> Iterator[tuple[bytes, int, int, int, bytes]]:
+        """Walk through name, size, time and place of the lines that are whole, and the first letter of their rows."""
         place = len(self._header)
         with self.path.open("rb") as file:
             file.seek(place)
             for line in file:
                 parts = line.rstrip(b"\n").split(b"\t", 4)
                 if len(parts) == 5 and line == _sealed(line[9:-1]):
-                    yield parts[1], int(parts[2]), int(parts[3]), place
+                    yield parts[1], int(parts[2]), int(parts[3]), place, parts[4][:1]
                 place += len(line)
 
     def read(self, places: Iterable[int]) -> Iterator[str]:

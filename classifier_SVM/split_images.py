@@ -4,22 +4,23 @@ from pathlib import Path
 
 import numpy as np
 
-from classifier_SVM.region_splits import (
+from classifier_SVM.training_rows import Rows
+from general_code.drawn_lists import drawn_list_files
+from general_code.region_splits import (
     RegionLists,
     assign_splits,
     draw_region_split,
     read_region_lists,
-    unlisted_regions,
-    write_drawn_lists,
+    say_splits,
+    say_unlisted,
 )
-from classifier_SVM.split_tables import SPLIT_FILES
-from classifier_SVM.training_rows import Rows
+from general_code.stage_files import given
 from general_code.stage_run import StageRun
 
 
 def choose_regions(rows: Rows, list_files: tuple[Path, Path, Path], percents: tuple[float, float], seed: int,
-                   output_dir: Path, run: StageRun) -> RegionLists:
-    """Read the lists of regions, or draw them and write them to `output_dir`.
+                   output_dir: Path, run: StageRun) -> tuple[RegionLists, dict[Path, str]]:
+    """Read the lists of regions, or draw them.
 
     Parameters
     ----------
@@ -32,31 +33,33 @@ def choose_regions(rows: Rows, list_files: tuple[Path, Path, Path], percents: tu
     seed : int
         Of a draw.
     output_dir : Path
-        Where a draw is written, under the lists' names.
+        Where a draw is to be written, under the lists' names.
     run : StageRun
-        Told of a draw; its counts name the lists drawn.
+        Told of a draw.
 
     Returns
     -------
-    RegionLists
+    lists : RegionLists
         Test, validation and, where there is such a list, training regions.
+    files : dict of Path to str
+        What is to be written of a draw, as `drawn_list_files` returns it; nothing where the lists were read.
 
     Raises
     ------
     UserError
-        As `read_region_lists`, `draw_region_split` and `write_drawn_lists`.
+        As `read_region_lists`, `draw_region_split` and `drawn_list_files`.
     """
     lists = read_region_lists(*list_files)
     if lists is not None:
-        return lists
+        return lists, {}
     run.say(f"None of the lists exists ('{list_files[0]}', …): drawing {percents[0]:g} % test and {percents[1]:g} % "
             f"validation regions, seed {seed}, into {output_dir}")
     lists = draw_region_split(rows.labels["region"], rows.labels["class"], *percents, seed)
-    names = {split: path.name for split, path in zip(("test", "validation", "training"), list_files, strict=True)}
+    names = {split: path.name for split, path in zip(("test", "validation", "training"), list_files, strict=True)
+             if given(path)}
     earlier = [path.with_name(path.name.removesuffix(".json"))
                for path in sorted(output_dir.glob("ARClassifierStats_weighted_trainvaltest_*.txt.json"))]
-    run.counts["drawn_lists"] = write_drawn_lists(lists, output_dir, names, earlier)
-    return lists
+    return lists, drawn_list_files(lists, output_dir, names, earlier)
 
 
 def split_rows(rows: Rows, lists: RegionLists, run: StageRun) -> tuple[Rows, np.ndarray]:
@@ -79,23 +82,10 @@ def split_rows(rows: Rows, lists: RegionLists, run: StageRun) -> tuple[Rows, np.
         "test", "validation" or "training" for each.
     """
     regions = rows.labels["region"]
-    split, foreign = assign_splits(regions, lists), unlisted_regions(regions, lists)
-    if foreign:
-        where = "go to training" if lists.training is None else "are left out"
-        count = int(regions.isin(foreign).sum())
-        run.say(f"{len(foreign):,} regions ({count:,} images) are in no list and {where}: {', '.join(foreign[:10])}"
-                + (", …" if len(foreign) > 10 else ""))
+    say_unlisted(regions, lists, run)
+    split = assign_splits(regions, lists)
     for name in rows.labels["filename"][split == ""]:
         run.exclude(name, "region in no list")
     rows, split = rows.where(split != ""), split[split != ""]
-    for name, members in lists.items():
-        absent = len(set(members) - set(regions))
-        if absent:
-            run.say(f"{absent:,} of the {len(members):,} regions in the {name} list have no image")
-    for name in SPLIT_FILES:
-        part = rows.labels[split == name]
-        flaring = int(part["class"].sum())
-        run.say(f"{name}: {part['region'].nunique():,} regions, {len(part):,} images, {flaring:,} with a flare"
-                + ("" if 0 < flaring < len(part) else "; one class only or empty: its scores are not defined"))
-        run.counts[name] = {"regions": part["region"].nunique(), "images": len(part), "flaring": flaring}
+    say_splits(rows.labels["region"], rows.labels["class"], split, run)
     return rows, split

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from classifier_SVM.extra_features import read_extra_features
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES, read_feature_table
-from classifier_SVM.split_tables import read_extra_features
 from general_code.flares import NO_FLARE, peak_flux, peak_fluxes
 from general_code.image_names import NOT_A_NAME, image_stems, parse_image_names
 from general_code.label_file import label_size, read_label_file
@@ -81,7 +81,7 @@ def read_rows(feature_file: Path, label_file: Path, extra_feature_file: Path, fl
     Raises
     ------
     UserError
-        For what the readers refuse, labels made at a larger size, and when nothing remains.
+        For what the readers refuse, an image under two names, labels made at a larger size, and when nothing remains.
     """
     if given(feature_file):
         table = read_feature_table(feature_file)
@@ -94,7 +94,7 @@ def read_rows(feature_file: Path, label_file: Path, extra_feature_file: Path, fl
     if not table["filename"].is_monotonic_increasing:
         table = table.sort_values("filename", kind="stable", ignore_index=True)
     if "region" not in table:
-        table = _with_regions(table, run)
+        table = _with_regions(table, source, run)
     image_names = FEATURE_NAMES if given(feature_file) else ()
     blocks, extra_names = [table[list(image_names)].to_numpy(dtype=np.float64)], ()
     if given(extra_feature_file):
@@ -154,12 +154,21 @@ def _read_labels(label_file: Path, run: StageRun) -> pd.DataFrame:
         **{"class": (table["class"] != NO_FLARE).astype(np.int8)})
 
 
-def _with_regions(table: pd.DataFrame, run: StageRun) -> pd.DataFrame:
-    """Add the region of each image; leave out names that do not tell region and time."""
+def _with_regions(table: pd.DataFrame, source: Path, run: StageRun) -> pd.DataFrame:
+    """Add the region of each image; leave out names that do not tell region and time; UserError for one of two names.
+
+    Folder, extension, digits of the region and case of letters may differ: the image is the same."""
     parsed = parse_image_names(table["filename"])
     placed = ((parsed["region"] != "") & parsed["time"].notna()).to_numpy()
     for name in table["filename"][~placed]:
         run.exclude(name, NOT_A_NAME, "no region and time in it")
+    identity = ["region", "time", "camera"]
+    repeated = (parsed.duplicated(identity) & placed).to_numpy()
+    if repeated.any():
+        row = int(np.argmax(repeated))
+        first = int(np.argmax((parsed[identity] == parsed[identity].iloc[row]).all(axis=1)))
+        raise UserError(f"{source}: '{table['filename'].iloc[first]}' and '{table['filename'].iloc[row]}' are one "
+                        f"image, expected each once ({int(repeated.sum()):,} such rows); remove one of the two")
     return table.assign(region=parsed["region"].to_numpy())[placed]
 
 

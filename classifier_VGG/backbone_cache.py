@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from general_code.stage_files import UserError, atomic_write, require_free_space
 
 SECONDS_BETWEEN_COMMITS = 5.0  # on a fast device a batch takes less time than flushing it to disk
+_INDEX_LINE = re.compile(rb"([^\r\n]+),(\d+),(-?\d+)\n")
 
 
 class ImageFile(NamedTuple):
@@ -75,7 +76,7 @@ class RowCache:
                 json.dump(self.identity, file, indent=2)
         self._files = self._whole_rows()
         self._rows = (self.folder / "rows.bin").open("ab")
-        self._index = (self.folder / "index.csv").open("a", encoding="utf-8", newline="\n")
+        self._index = (self.folder / "index.csv").open("ab")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -123,8 +124,8 @@ class RowCache:
         with np.errstate(over="ignore"):
             rows = np.ascontiguousarray(values, self.dtype)
         if not np.isfinite(values).all():
-            raise UserError(f"{self.folder}: the network gives NaN or infinite features for {files[0].name} or one "
-                            "after it: its weights are damaged; use another file (--weights)")
+            raise UserError(f"{self.folder}: NaN or infinite numbers for {files[0].name} or one after it: the weights "
+                            "of the network are of no use; take another file (--weights)")
         if not np.isfinite(rows).all():
             raise UserError(f"{self.folder}: features up to {np.abs(values).max():.3g} do not fit into {self.dtype}; "
                             "use --cache-dtype float32")
@@ -137,7 +138,7 @@ class RowCache:
         """Flush what was added to disk, rows first."""
         self._rows.flush()
         os.fsync(self._rows.fileno())
-        self._index.write("".join(f"{file.name},{file.size},{file.mtime_ns}\n" for file in self._pending))
+        self._index.write(b"".join(os.fsencode(f"{name},{size},{mtime}\n") for name, size, mtime in self._pending))
         self._index.flush()
         os.fsync(self._index.fileno())
         self._files += self._pending
@@ -175,16 +176,24 @@ class RowCache:
     def _whole_rows(self) -> list[ImageFile]:
         """Return the images of all complete rows, and cut off what an interrupted run left behind."""
         index, rows, row_bytes = self.folder / "index.csv", self.folder / "rows.bin", self.width * self.dtype.itemsize
-        text = index.read_bytes() if index.exists() else b""
-        lines = text[:text.rfind(b"\n") + 1].decode("utf-8").splitlines()
         stored = rows.stat().st_size // row_bytes if rows.exists() else 0
-        lines = lines[:stored]
-        index_bytes = sum(len(line.encode()) + 1 for line in lines)
-        for path, size in ((index, index_bytes), (rows, len(lines) * row_bytes)):
+        files, index_bytes = _read_index(index, stored)
+        for path, size in ((index, index_bytes), (rows, len(files) * row_bytes)):
             if path.exists():
                 os.truncate(path, size)
-        parts = (line.rsplit(",", 2) for line in lines)
-        return [ImageFile(name, int(size), int(mtime)) for name, size, mtime in parts]
+        return files
+
+
+def _read_index(path: Path, most: float = float("inf")) -> tuple[list[ImageFile], int]:
+    """Return the images of an index up to the first line that is not whole, and the bytes they take."""
+    files, n_bytes = [], 0
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else []:
+        match = _INDEX_LINE.fullmatch(line)
+        if not match or len(files) == most:
+            break
+        files.append(ImageFile(os.fsdecode(match[1]), int(match[2]), int(match[3])))
+        n_bytes += len(line)
+    return files, n_bytes
 
 
 def image_files(folder: Path, names: Sequence[str]) -> list[ImageFile | None]:
@@ -222,33 +231,47 @@ def _spellings(name: str) -> Iterator[str]:
         yield from (f"1{match[1]}{match[2]}", f"{match[1]}1{match[2]}", f"1{match[1]}1{match[2]}")
 
 
-def other_caches(cache: RowCache) -> list[str]:
-    """Describe the caches that lie beside one, are of the same kind and not used.
+def other_caches(cache: RowCache, wanted: Sequence[ImageFile]) -> list[str]:
+    """Describe the caches of the same kind that lie beside one and might be thought to be used.
 
     Parameters
     ----------
     cache : RowCache
         The one in use.
+    wanted : sequence of ImageFile
+        Images that it lacks.
 
     Returns
     -------
     list of str
-        Folder of each, and in what its identity differs.
+        One for each cache that holds some of them, differs in its weights alone, or cannot be read: its folder and
+        why it is not used. The last one counts the others.
     """
-    texts = []
-    for folder in sorted(path.parent for path in cache.folder.parent.glob("*_*/cache.json")):
-        other = _identity_of(folder) or {}
-        differing = [f"{name} {other.get(name)}, here {value}" for name, value in cache.identity.items()
-                     if other.get(name) != value]
-        if folder != cache.folder and other.get("kind") == cache.identity.get("kind"):
-            texts.append(f"cache {folder} was made with other settings ({'; '.join(differing)})")
-    return texts
+    texts, others = [], 0
+    same_kind = cache.folder.parent.glob(f"{_kind(cache.identity)}_*/cache.json")
+    for folder in sorted({path.parent for path in same_kind} - {cache.folder}):
+        if (other := _identity_of(folder)) is None:
+            texts.append(f"cache {folder}: its cache.json is damaged, so that nobody knows what made it; remove it")
+            continue
+        differing = [name for name in cache.identity if other.get(name) != cache.identity[name]]
+        held = len(set(_read_index(folder / "index.csv")[0]) & set(wanted))
+        if held or differing == ["weights"]:
+            particulars = "; ".join(f"{name} {other.get(name)}, here {cache.identity[name]}" for name in differing)
+            texts.append(f"cache {folder}, which holds {held:,} of them: made with other settings ({particulars})")
+        else:
+            others += 1
+    return texts + ([f"{others} more caches in {cache.folder.parent}, which hold none of them"] if others else [])
+
+
+def _kind(identity: dict[str, Any]) -> str:
+    """Return what the rows of a cache are, with which its folder's name begins."""
+    return identity.get("kind", "rows")
 
 
 def _folder_for(cache_dir: Path, identity: dict[str, Any]) -> Path:
     """Return the folder of an identity; the next free name when another cache lies in its place."""
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-    first = cache_dir / f"{identity.get('kind', 'rows')}_{key}"
+    first = cache_dir / f"{_kind(identity)}_{key}"
     folder, number = first, 1
     while folder.exists() and any(folder.iterdir()) and _identity_of(folder) != identity:
         number += 1

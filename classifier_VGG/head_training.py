@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from classifier_VGG.set_metrics import set_metrics
+from general_code.skill_scores import skill_scores
 
 ROWS_A_RUN = 32  # neighbours in the list that stay together when blocks are drawn
 ROWS_A_BLOCK = 16384  # mixed with one another; 134 MB of 4096 float16 numbers
@@ -98,15 +98,14 @@ class HeadTrainer:
         dict
             loss (weighted, mean over the images) and TPR, TNR, TSS, HSS while training, as Keras' fit counts them.
         """
-        of_class = np.array([weights[0], weights[1]], np.float32)
-        one_hot = np.eye(2, dtype=np.float32)[classes[order]]
-        weight = of_class[classes[order]]
+        of_class, truth = np.array([weights[0], weights[1]], np.float32), classes[order]
+        one_hot, weight = np.eye(2, dtype=np.float32)[truth], of_class[truth]
         total, probabilities, begin = 0.0, np.empty_like(one_hot), 0
         for values in _ahead(self._pieces(rows[order])):
             piece = slice(begin, begin + len(values))
             loss, probabilities[piece] = self._steps(values, one_hot[piece], weight[piece])
             total, begin = total + float(loss), piece.stop
-        return {"loss": total / len(order)} | _scores(one_hot, probabilities)
+        return {"loss": total / len(order)} | skill_scores(truth, probabilities.argmax(axis=1))
 
     def _pieces(self, rows: np.ndarray) -> Iterator[Any]:
         """Yield the rows as float32 tensors of whole batches; each block is read in its order on disk."""
@@ -127,14 +126,6 @@ class HeadTrainer:
                 part = place[begin:begin + piece]
                 half = np.take(stored, part, axis=0, out=shuffled[:len(part)], mode="clip")
                 yield tf.constant(as_float32(half, single[:len(part)]))
-
-
-def _scores(one_hot: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Return the scores of a whole set by name."""
-    metrics = set_metrics()
-    for metric in metrics:
-        metric.update_state(one_hot, probabilities)
-    return {metric.name: float(metric.result()) for metric in metrics}
 
 
 def _ahead(pieces: Iterator[Any], depth: int = 2) -> Iterator[Any]:
@@ -213,8 +204,7 @@ def set_scores(classes: np.ndarray, log_odds: np.ndarray) -> dict[str, float]:
     """
     signed = np.where(classes == 1, log_odds, -log_odds)
     loss = float(np.logaddexp(0, -signed).mean()) if len(classes) else float("nan")
-    decision = np.eye(2, dtype=np.float32)[(log_odds > 0).astype(int)]
-    return {"loss": loss} | _scores(np.eye(2, dtype=np.float32)[classes], decision)
+    return {"loss": loss} | skill_scores(classes, log_odds > 0)
 
 
 def _steps_function(head: keras.Model, batch_size: int) -> Any:

@@ -1,13 +1,14 @@
 """The lists of images that stage 7 trains, validates and tests on: `filename,class`, NNNN/name and 0 or 1."""
 
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
 from general_code.image_names import NOT_A_NAME, parse_image_names
-from general_code.label_file import label_size
-from general_code.stage_files import UserError, describe, require_file
+from general_code.label_file import label_counts
+from general_code.stage_files import UserError, describe, given, require_file
 from general_code.stage_run import StageRun, read_sidecar
 
 
@@ -138,8 +139,8 @@ def list_name(name: str) -> str:
     return f"{region[-4:]}/{region[-4:]}_{rest}"
 
 
-def stage_5_flare_size(split_dir: Path, suffix: str) -> str:
-    """Return the flare size of the tables that stage 5 wrote.
+def stage_5_label_counts(split_dir: Path, suffix: str) -> dict[str, str | float]:
+    """Return how the labels of the tables that stage 5 wrote were made.
 
     Parameters
     ----------
@@ -150,12 +151,32 @@ def stage_5_flare_size(split_dir: Path, suffix: str) -> str:
 
     Returns
     -------
-    str
-        A class like `C1.0`; "" where no sidecar tells, or several differ.
+    dict
+        As `label_counts` returns it; of an unknown flare size where no sidecar tells, or several differ.
     """
-    sizes = set()
-    for path in split_dir.glob("ARClassifierStats_weighted_trainvaltest_*.txt.json"):
-        settings = (read_sidecar(path.with_name(path.name.removesuffix(".json"))) or {}).get("settings", {})
-        if settings.get("suffix") == suffix:
-            sizes.add(settings.get("flare_size") or label_size(Path(settings.get("feature_file", ""))))
-    return sizes.pop() if len(sizes) == 1 else ""
+    statistics = [path.with_suffix("") for path in split_dir.glob("ARClassifierStats_weighted_trainvaltest_*.txt.json")]
+    found = [label_counts(path) for path in statistics
+             if (read_sidecar(path) or {}).get("settings", {}).get("suffix") == suffix]
+    return found[0] if found and all(counts == found[0] for counts in found) else {"flare_size": ""}
+
+
+def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raise UserError when an output is an input.
+
+    Parameters
+    ----------
+    outputs : iterable of Path
+        What will be written.
+    inputs : iterable of Path
+        What is read; the empty path is skipped.
+
+    Raises
+    ------
+    UserError
+        Names the first such file.
+    """
+    read = {path.resolve() for path in inputs if given(path)}
+    for path in outputs:
+        if path.resolve() in read:
+            raise UserError(f"output_dir: '{path}' is an input of this stage and would be overwritten; take another "
+                            "output_dir or suffix")

@@ -1,6 +1,7 @@
 """TPR, TNR, TSS and HSS as Keras metrics, counted over the whole set and not averaged over batches.
 
-A score whose denominator is 0 is nan: not defined.
+They are defined as in `general_code.skill_scores`, which counts what the stage reports; these are what a saved model
+carries and what Keras' own `fit` and `evaluate` show. A score that is not defined is nan.
 """
 
 from typing import Any
@@ -80,10 +81,11 @@ class HSS(SetMetric):
     """Heidke skill score, 2 (TP TN - FN FP) / ((TP + FN)(FN + TN) + (TP + FP)(FP + TN))."""
 
     def result(self) -> Any:
-        """Return the score so far; nan when images and forecasts are all of one and the same class."""
+        """Return the score so far; nan when one class is absent."""
         tp, fn, fp, tn = (count + 0.0 for count in (self.hits, self.misses, self.false_alarms,
                                                     self.correct_rejections))
-        return 2 * (tp * tn - fn * fp) / ((tp + fn) * (fn + tn) + (tp + fp) * (fp + tn))
+        score = 2 * (tp * tn - fn * fp) / ((tp + fn) * (fn + tn) + (tp + fp) * (fp + tn))
+        return ops.where(ops.minimum(tp + fn, fp + tn) > 0, score, float("nan"))
 
 
 def set_metrics() -> list[SetMetric]:

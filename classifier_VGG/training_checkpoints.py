@@ -1,11 +1,18 @@
 """One head an epoch on disk, their history, and the way back into a training that was interrupted.
 
     head_VGG{suffix}_epoch_001.keras ...    the head after each epoch, with the state of its optimizer
-    history{suffix}.csv                     epoch,loss,TPR,TNR,TSS,HSS,val_loss,val_TPR,val_TNR,val_TSS,val_HSS
-    training{suffix}.json                   what the training depends on; heads of another are not used
+    training{suffix}.json                   what the training depends on, and the record of every epoch
+    history{suffix}.csv                     epoch,loss,TPR,TNR,TSS,HSS,val_loss,val_TPR,val_TNR,val_TSS,val_HSS: the
+                                            epochs in use
+    other_training{suffix}_.../             a training of other settings or images, set aside
+
+A head may have cost hours: none is deleted. Those of another training are moved aside, and back when the settings are
+again theirs; those after the last epoch wanted stay where they are.
 """
 
+import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -14,7 +21,9 @@ import keras
 import pandas as pd
 
 import classifier_VGG.set_metrics  # noqa: F401  registers the metrics that the saved heads name
-from general_code.stage_files import atomic_path, atomic_write, describe
+from classifier_VGG.output_files import head_file, output_files
+from general_code.skill_scores import format_score
+from general_code.stage_files import UserError, atomic_path, atomic_write, describe
 from general_code.stage_run import StageRun
 
 SCORES = ("loss", "TPR", "TNR", "TSS", "HSS")
@@ -32,34 +41,22 @@ class Checkpoints:
         Of the names.
     identity : dict
         What the heads depend on, other than the number of epochs: plain values.
+
+    Attributes
+    ----------
+    history : list of dict
+        Records of the epochs in use.
     """
 
     def __init__(self, output_dir: Path, suffix: str, identity: dict[str, Any]) -> None:
         self.output_dir, self.suffix, self.identity = output_dir, suffix, identity
+        files = output_files(output_dir, suffix)
+        self.state_file, self.history_file = files["training"], files["history"]
         self.history: list[dict[str, float]] = []
-
-    @property
-    def history_file(self) -> Path:
-        """Path of the history."""
-        return self.output_dir / f"history{self.suffix}.csv"
-
-    def head_file(self, epoch: int) -> Path:
-        """Return the path of an epoch's head.
-
-        Parameters
-        ----------
-        epoch : int
-            From 1.
-
-        Returns
-        -------
-        Path
-            It need not exist.
-        """
-        return self.output_dir / f"head_VGG{self.suffix}_epoch_{epoch:03d}.keras"
+        self._records: list[dict[str, float]] = []
 
     def resume(self, epochs: int, run: StageRun) -> keras.Model | None:
-        """Find out where to go on, and remove what is not of this training.
+        """Find out where to go on, and set aside what is not of this training.
 
         Parameters
         ----------
@@ -73,26 +70,23 @@ class Checkpoints:
         keras.Model or None
             The head after the last usable epoch, whose records are in `history`; None to begin anew.
         """
-        state = self.output_dir / f"training{self.suffix}.json"
-        known = _read_json(state)
-        heads = sorted(self.output_dir.glob(f"head_VGG{self.suffix}_epoch_[0-9][0-9][0-9].keras"))
-        if known != self.identity:
-            if heads:
-                differing = [name for name in self.identity if (known or {}).get(name) != self.identity[name]]
-                run.say(f"The {len(heads)} heads in {self.output_dir} are not used: they were trained with other "
-                        f"settings or images ({', '.join(differing)})")
-            self._remove(heads)
-            with atomic_write(state) as file:
-                json.dump(self.identity, file, indent=2)
-            return None
+        found = _read_json(self.state_file)
+        if found.get("identity") != self.identity:
+            self._set_aside(found, run)
+        self._bring_back(run)
+        state = _read_json(self.state_file)
+        self._records = [{name: float("nan") if value is None else value for name, value in record.items()}
+                         for record in state.get("records", []) if state.get("identity") == self.identity]
         head = self._last_usable(epochs, run)
-        self._remove([path for path in heads if path > self.head_file(len(self.history))])
+        self._write_records()
         if head is not None:
             run.say(f"Going on after epoch {len(self.history)}: its head is there")
+        if later := [epoch for epoch in self._heads() if epoch > max(epochs, len(self.history))]:
+            run.say(f"{len(later)} heads of this training after epoch {epochs} are kept and not used")
         return head
 
     def save(self, head: keras.Model, record: dict[str, float]) -> None:
-        """Keep an epoch: the head first, then its line of the history.
+        """Keep an epoch: the head first, then its record.
 
         Parameters
         ----------
@@ -102,11 +96,11 @@ class Checkpoints:
             `HISTORY_COLUMNS` without epoch.
         """
         epoch = len(self.history) + 1
-        with atomic_path(self.head_file(epoch)) as path:
+        with atomic_path(self._head(epoch)) as path:
             head.save(path)
         self.history.append({"epoch": epoch} | record)
-        with atomic_write(self.history_file) as file:
-            pd.DataFrame(self.history, columns=list(HISTORY_COLUMNS)).to_csv(file, index=False, lineterminator="\n")
+        self._records = self.history + self._records[epoch:]
+        self._write_records()
 
     def load(self, epoch: int) -> keras.Model:
         """Return an epoch's head.
@@ -120,32 +114,95 @@ class Checkpoints:
         -------
         keras.Model
             Compiled, with its optimizer's state.
+
+        Raises
+        ------
+        UserError
+            When the file is damaged.
         """
-        return keras.saving.load_model(self.head_file(epoch))
+        try:
+            return keras.saving.load_model(self._head(epoch))
+        except (ValueError, OSError, KeyError, TypeError, BadZipFile) as error:
+            raise UserError(f"{self._head(epoch)} cannot be read ({describe(error)}); remove it and start again: "
+                            "training goes on from the epoch before") from None
 
     def _last_usable(self, epochs: int, run: StageRun) -> keras.Model | None:
-        """Fill the history from disk as far as it is complete, and load the last head of it."""
-        try:
-            records = pd.read_csv(self.history_file).to_dict("records")
-        except (OSError, ValueError):
-            records = []
-        for epoch, record in enumerate(records[:epochs], start=1):
-            if set(record) != set(HISTORY_COLUMNS) or record["epoch"] != epoch or not self.head_file(epoch).is_file():
+        """Fill the history from the records as far as there are heads, and load the last of them."""
+        for epoch, record in enumerate(self._records[:epochs], start=1):
+            if set(record) != set(HISTORY_COLUMNS) or record["epoch"] != epoch or not self._head(epoch).is_file():
                 break
             self.history.append(record)
         while self.history:
             try:
                 return self.load(len(self.history))
-            except (ValueError, OSError, KeyError, TypeError, BadZipFile) as error:  # damaged: the one before it
-                run.say(f"{self.head_file(len(self.history))} cannot be read ({describe(error)}): its epoch is done "
-                        "again")
+            except UserError as error:  # the one before it may serve
+                run.say(f"{str(error).partition(';')[0]}: its epoch is done again")
                 self.history.pop()
         return None
 
-    def _remove(self, heads: list[Path]) -> None:
-        """Delete heads that a further run would confuse with its own."""
-        for path in heads:
-            path.unlink()
+    def _head(self, epoch: int) -> Path:
+        """Return the path of an epoch's head."""
+        return head_file(self.output_dir, self.suffix, epoch)
+
+    def _heads(self) -> dict[int, Path]:
+        """Return the heads that there are, by epoch."""
+        name = re.compile(rf"head_VGG{re.escape(self.suffix)}_epoch_(\d{{3,}})\.keras")
+        found = {int(match[1]): path for path in self.output_dir.glob("head_VGG*.keras")
+                 if (match := name.fullmatch(path.name))}
+        return dict(sorted(found.items()))
+
+    def _set_aside(self, state: dict[str, Any], run: StageRun) -> None:
+        """Move what another training left; its state last, so that a kill in between is made good."""
+        heads, other = self._heads(), state.get("identity")
+        if not heads and not state.get("records"):
+            return
+        folder = self._folder_of(other)
+        differing = [name for name in self.identity if (other or {}).get(name) != self.identity[name]]
+        run.say(f"The {len(heads)} heads in {self.output_dir} are not used: they were trained with other settings or "
+                f"images ({', '.join(differing)}); they are moved to {folder}, and used again with those settings")
+        folder.mkdir(exist_ok=True)
+        for path in (*heads.values(), self.history_file, self.state_file):
+            if path.exists():
+                path.replace(folder / path.name)
+
+    def _bring_back(self, run: StageRun) -> None:
+        """Move this training back from where it was set aside; its state first, so that a kill is made good."""
+        folder = self._folder_of(self.identity)
+        if folder.is_dir():
+            run.say(f"The training of these settings is taken back from {folder}")
+            for path in sorted(folder.iterdir(), key=lambda path: path.name != self.state_file.name):
+                path.replace(self.output_dir / path.name)
+            folder.rmdir()
+
+    def _folder_of(self, identity: dict[str, Any] | None) -> Path:
+        """Return the folder for a training that is set aside."""
+        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+        return self.output_dir / f"other_training{self.suffix}_{key}"
+
+    def _write_records(self) -> None:
+        """Write the state with all records, and the history of the epochs in use."""
+        records = [{name: None if value != value else value for name, value in record.items()}  # JSON has no NaN
+                   for record in self._records]
+        with atomic_write(self.state_file) as file:
+            json.dump({"identity": self.identity, "records": records}, file, indent=2, allow_nan=False)
+        with atomic_write(self.history_file) as file:
+            pd.DataFrame(self.history, columns=list(HISTORY_COLUMNS)).to_csv(file, index=False, lineterminator="\n")
+
+
+def head_digest(head: keras.Model) -> str:
+    """Return a hash of a head's weights.
+
+    Parameters
+    ----------
+    head : keras.Model
+        From features to two probabilities.
+
+    Returns
+    -------
+    str
+        Equal for heads that forecast alike.
+    """
+    return hashlib.sha256(b"".join(array.tobytes() for array in head.get_weights())).hexdigest()
 
 
 def best_epoch(history: list[dict[str, float]]) -> tuple[int, str]:
@@ -169,15 +226,15 @@ def best_epoch(history: list[dict[str, float]]) -> tuple[int, str]:
         return len(history), (f"Epoch {len(history)}, the last one: the validation TSS is not defined (no image, or "
                               "one class only)")
     epoch = scores.index(max(defined)) + 1
-    return epoch, (f"Epoch {epoch} of {len(history)}, the one of largest validation TSS ({max(defined):.3f}); the "
-                   f"epochs' values range from {min(defined):.3f}, and since a split holds few independent regions, "
-                   "this choice is noisy")
+    return epoch, (f"Epoch {epoch} of {len(history)}, the one of largest validation TSS ({format_score(max(defined))});"
+                   f" the epochs' values range from {format_score(min(defined))} to {format_score(max(defined))}, and "
+                   "since a split holds few independent regions, this choice is noisy")
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """Return a JSON object, None when there is none."""
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object, an empty one when there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+        return {}
+    return content if isinstance(content, dict) else {}

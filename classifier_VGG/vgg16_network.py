@@ -9,6 +9,7 @@ import numpy as np
 
 from classifier_VGG.set_metrics import set_metrics
 from classifier_VGG.vgg16_weights import CONVOLUTIONS, DENSE, INPUT_PIXELS, Weights
+from general_code.stage_files import UserError
 
 IMAGENET_MEANS = (103.939, 116.779, 123.68)  # blue, green, red: keras.applications.vgg16.preprocess_input
 CLASSES = 2  # no flare, flare
@@ -21,8 +22,8 @@ def build_backbone(weights: Weights, dtype: str = "float32") -> keras.Model:
     ----------
     weights : Weights
         See `vgg16_weights`.
-    dtype : {"float32", "bfloat16", "mixed_bfloat16"}, optional
-        Of the arithmetic; "mixed_bfloat16" keeps the weights in float32.
+    dtype : {"float32", "bfloat16"}, optional
+        Of weights and arithmetic.
 
     Returns
     -------
@@ -68,10 +69,19 @@ def backbone_outputs(backbone: keras.Model, grey: np.ndarray) -> np.ndarray:
     -------
     numpy.ndarray
         float32, shape (n, width); (0, width) for no image.
+
+    Raises
+    ------
+    UserError
+        When all of them are 0.
     """
     if not len(grey):
         return np.empty((0, backbone.output_shape[-1]), np.float32)
-    return np.asarray(backbone.predict_on_batch(grey[..., np.newaxis]))
+    features = np.asarray(backbone.predict_on_batch(grey[..., np.newaxis]))
+    if not features.any():
+        raise UserError(f"the network gives 0 for each of {features.shape[1]:,} features of {len(grey):,} images: its "
+                        "weights are of no use; take another file (--weights)")
+    return features
 
 
 def new_head(width: int, seed: int, learning_rate: float) -> keras.Model:

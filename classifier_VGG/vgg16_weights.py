@@ -1,14 +1,11 @@
-"""Weights of VGG16 up to its second dense layer: from Keras' file, from the user's, or drawn at random.
+"""Weights of VGG16 up to its second dense layer: read from a file, or drawn at random.
 
 Weights are a dict `{layer name: (kernel, bias)}` of float32 arrays with Keras' layer names, `block1_conv1`
 to `fc2`. The widths need not be those of the published network: any VGG16-shaped chain is accepted.
 """
 
 import hashlib
-import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -27,66 +24,8 @@ INPUT_PIXELS = 224
 POOLED_PIXELS = INPUT_PIXELS // 2 ** len(BLOCK_WIDTHS)
 
 KERAS_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
-KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{KERAS_FILE}"
-KERAS_MD5 = "64373286793e3c8b2b4e3219cbf3544b"  # as Keras 3.15.1 expects
 
 Weights = dict[str, tuple[np.ndarray, np.ndarray]]
-
-
-@dataclass(frozen=True)
-class WeightSource:
-    """Where the backbone's weights come from; nothing large is read before `load`.
-
-    Attributes
-    ----------
-    description : str
-        For people.
-    digest : str
-        Equal for equal weights; part of the key of the cache.
-    random : bool
-        True where scores mean nothing.
-    load : callable
-        Returns the `Weights`.
-    """
-
-    description: str
-    digest: str
-    random: bool
-    load: Callable[[], Weights]
-
-
-def weight_source(weights: str, seed: int, say: Callable[[str], None]) -> WeightSource:
-    """Return the source that the setting `weights` names.
-
-    Parameters
-    ----------
-    weights : str
-        "imagenet", "random", or the path of a `.keras`, `.h5` or `.weights.h5` file.
-    seed : int
-        Of the random weights.
-    say : callable
-        Told of a download.
-
-    Returns
-    -------
-    WeightSource
-        See there.
-
-    Raises
-    ------
-    UserError
-        When there is no such file, or Keras' own file is neither here nor to be had.
-    """
-    if weights == "random":
-        return WeightSource(f"random, seed {seed}", f"random-2-{seed}", True, lambda: random_weights(seed))
-    if weights == "imagenet":
-        path = imagenet_file(say)
-        return WeightSource(f"ImageNet, {path}", f"md5-{KERAS_MD5}", False, lambda: read_weights(path))
-    path = Path(weights)
-    if not path.is_file():
-        raise UserError(f"weights: expected \"imagenet\", \"random\" or a file, got '{weights}', which is not there "
-                        f"(from {Path.cwd()})")
-    return WeightSource(str(path), f"md5-{_md5(path)}", False, lambda: read_weights(path))
 
 
 def random_weights(seed: int, block_widths: tuple[int, ...] = BLOCK_WIDTHS, dense_width: int = DENSE_WIDTH) -> Weights:
@@ -110,15 +49,31 @@ def random_weights(seed: int, block_widths: tuple[int, ...] = BLOCK_WIDTHS, dens
     ----------
     He et al. 2015, doi:10.1109/ICCV.2015.123
     """
+    weights = {name: _draw(shape, np.random.default_rng([seed, place])) for place, (name, shape)
+               in enumerate(kernel_shapes(block_widths, dense_width).items())}
+    weights[CONVOLUTIONS[0]][0][:] /= INPUT_SIZE
+    return weights
+
+
+def kernel_shapes(block_widths: tuple[int, ...] = BLOCK_WIDTHS,
+                  dense_width: int = DENSE_WIDTH) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the kernels by layer; a bias has the length of its kernel's last axis.
+
+    Parameters
+    ----------
+    block_widths, dense_width : optional
+        As in `random_weights`.
+
+    Returns
+    -------
+    dict
+        From input to fc2.
+    """
     shapes, channels = {}, 3
     for name in CONVOLUTIONS:
         width = block_widths[int(name[5]) - 1]
         shapes[name], channels = (3, 3, channels, width), width
-    shapes |= {"fc1": (channels * POOLED_PIXELS**2, dense_width), "fc2": (dense_width, dense_width)}
-    weights = {name: _draw(shape, np.random.default_rng([seed, place])) for place, (name, shape)
-               in enumerate(shapes.items())}
-    weights[CONVOLUTIONS[0]][0][:] /= INPUT_SIZE
-    return weights
+    return shapes | {"fc1": (channels * POOLED_PIXELS**2, dense_width), "fc2": (dense_width, dense_width)}
 
 
 def _draw(shape: tuple[int, ...], generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -126,66 +81,6 @@ def _draw(shape: tuple[int, ...], generator: np.random.Generator) -> tuple[np.nd
     kernel = generator.standard_normal(shape, dtype=np.float32)
     kernel *= np.float32(np.sqrt(2 / np.prod(shape[:-1])))
     return kernel, np.zeros(shape[-1], np.float32)
-
-
-# ---------------------------------------------------------------------------- Keras' own file
-
-
-def imagenet_file(say: Callable[[str], None]) -> Path:
-    """Return Keras' file of ImageNet weights, downloading it when there is none.
-
-    Parameters
-    ----------
-    say : callable
-        Told of the download.
-
-    Returns
-    -------
-    Path
-        In Keras' cache; its md5 is right.
-
-    Raises
-    ------
-    UserError
-        When the download fails, or a file of that name with another content is there: Keras would delete it,
-        so Keras is not called then.
-    """
-    path = _keras_home() / "models" / KERAS_FILE
-    if not path.exists():
-        _download(path, say)
-    found = _md5(path)
-    if found != KERAS_MD5:
-        raise UserError(f"weights \"imagenet\": '{path}' has md5 {found}, expected {KERAS_MD5}; it is left as it is: "
-                        "move it away to have it downloaded anew, or name it with --weights PATH if it is meant")
-    return path
-
-
-def _keras_home() -> Path:
-    """Return the folder where Keras keeps downloads."""
-    if home := os.environ.get("KERAS_HOME"):
-        return Path(home).expanduser()
-    return Path("~/.keras").expanduser()
-
-
-def _download(path: Path, say: Callable[[str], None]) -> None:
-    """Let Keras download its weights to a folder of its own, then move them into place."""
-    import keras
-
-    say(f"Downloading {KERAS_URL} (553 MB)")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        got = keras.utils.get_file(f"{KERAS_FILE}.part-{os.getpid()}", KERAS_URL, file_hash=KERAS_MD5,
-                                   cache_dir=str(path.parent.parent), cache_subdir="models")
-        Path(got).replace(path)
-    except Exception as error:  # Keras raises the builtin Exception when the network is away
-        raise UserError(f"weights \"imagenet\": the download failed ({describe(error)}); without a network, put the "
-                        f"file from {KERAS_URL} at '{path}', or use --weights PATH") from error
-
-
-def _md5(path: Path) -> str:
-    """Return the md5 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 # ---------------------------------------------------------------------------- weight files
@@ -207,8 +102,8 @@ def read_weights(path: Path) -> Weights:
     Raises
     ------
     UserError
-        When the file cannot be read, layers are missing (the "notop" file lacks fc1 and fc2), or shapes do not
-        fit one another.
+        When the file cannot be read, layers are missing (the "notop" file lacks fc1 and fc2), shapes do not fit one
+        another, fc1 and fc2 differ in width (another top's layers then), or a number is NaN or infinite.
     """
     try:
         found = _from_model(path) if path.suffix == ".keras" else _from_hdf5(path)
@@ -263,8 +158,29 @@ def _by_number(arrays: dict[str, np.ndarray]) -> Weights:
     return found
 
 
+def weights_digest(weights: Weights) -> str:
+    """Return a hash of the numbers, whatever the file that they came in.
+
+    Parameters
+    ----------
+    weights : Weights
+        float32.
+
+    Returns
+    -------
+    str
+        Equal for equal weights.
+    """
+    digest = hashlib.sha256()
+    for name, pair in weights.items():
+        for array in pair:
+            digest.update(f"{name} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return f"sha256-{digest.hexdigest()}"
+
+
 def _check_chain(weights: Weights, path: Path) -> None:
-    """Raise UserError unless every layer takes what the one before it gives."""
+    """Raise UserError unless every layer takes what the one before it gives, and all numbers are finite."""
     channels = 3
     for name, (kernel, bias) in weights.items():
         inputs = channels * POOLED_PIXELS**2 if name == "fc1" else channels
@@ -272,4 +188,10 @@ def _check_chain(weights: Weights, path: Path) -> None:
         if kernel.shape[:-1] != expected or bias.shape != kernel.shape[-1:]:
             raise UserError(f"weights '{path}': {name} has a kernel of shape {kernel.shape}, expected "
                             f"({', '.join(map(str, expected))}, outputs)")
+        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):  # a ReLU makes 0 of NaN: nothing would show
+            raise UserError(f"weights '{path}': NaN or infinite numbers in {name}; the file is damaged, use another")
         channels = kernel.shape[-1]
+    widths = [weights[name][0].shape[-1] for name in DENSE]
+    if widths[0] != widths[1]:
+        raise UserError(f"weights '{path}': the dense layers after the convolutions have {widths[0]} and {widths[1]} "
+                        "outputs, expected VGG16's fc1 and fc2 of equal width: this file has another top")

@@ -1,4 +1,4 @@
-"""The steps of stage 7, in order: images, weights, a way through the network, training, model, judgement.
+"""The steps of stage 7, in order: images, weights, a mode of the network, training, forecast, model.
 
 Imports TensorFlow; the settings are those of `VGG_transfer_learning.py`.
 """
@@ -16,41 +16,22 @@ from classifier_VGG.backbone_cache import RowCache
 from classifier_VGG.head_training import set_scores
 from classifier_VGG.image_input import INPUT_PIXELS
 from classifier_VGG.image_lists import read_image_lists, setting_of
-from classifier_VGG.training_checkpoints import Checkpoints, best_epoch
-from classifier_VGG.training_figure import training_figure
+from classifier_VGG.image_rows import InputSettings
+from classifier_VGG.training_checkpoints import Checkpoints, best_epoch, head_digest
 from classifier_VGG.vgg16_network import assemble, build_backbone, new_head
-from classifier_VGG.vgg16_weights import Weights, WeightSource, weight_source
-from classifier_VGG.vgg_ways import CachedFeatures, EndToEnd, InputSettings
-from general_code.event_list import optional_event_list
-from general_code.forecast_evaluation import SPLITS, calibrate, evaluate_forecast, forecast_rows
-from general_code.forecast_report import statistics_text, write_evaluation
-from general_code.label_file import STAGE_3_FLARE_SIZE, label_size
-from general_code.skill_figures import save_figure
-from general_code.stage_files import UserError, atomic_path, atomic_write, require_free_space
-from general_code.stage_run import StageRun, resolve_jobs
+from classifier_VGG.vgg16_weights import DENSE_WIDTH
+from classifier_VGG.vgg_modes import CachedFeatures, EndToEnd
+from classifier_VGG.weight_source import MEANINGLESS, WeightSource, weight_source
+from general_code.forecast_evaluation import SPLITS, forecast_rows
+from general_code.region_splits import say_splits
+from general_code.skill_scores import format_score
+from general_code.stage_files import UserError, atomic_path, require_free_space
+from general_code.stage_run import StageRun, read_sidecar, resolve_jobs
 
 if TYPE_CHECKING:
     from classifier_VGG.VGG_transfer_learning import UserDefinitions
 
-MEANINGLESS = "THE WEIGHTS ARE RANDOM: THIS IS A TRIAL, ITS SCORES AND FORECASTS MEAN NOTHING"
-
-
-def prepare_device(run: StageRun) -> None:
-    """Say what computes; let TensorFlow take a GPU's memory as it is needed, not all at once.
-
-    Parameters
-    ----------
-    run : StageRun
-        Told.
-    """
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
-    run.say(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, on {', '.join(names) or 'the CPU'}")
-    run.counts["devices"] = names or ["CPU"]
+SAVED_OVERHEAD = 1.1  # of a saved model's size over that of its weights, generously
 
 
 def read_images(user: "UserDefinitions", run: StageRun) -> pd.DataFrame:
@@ -90,19 +71,39 @@ def choose_weights(user: "UserDefinitions", run: StageRun) -> WeightSource:
     WeightSource
         See there.
     """
-    source = weight_source(user.weights, user.seed, run.say)
-    run.say(f"Weights of VGG16: {source.description}")
+    source = weight_source(user.weights, user.seed, user.cache_dir / "weights.json", run.say)
+    width, note = source.note.width, source.note
+    published = "" if width == DENSE_WIDTH else f" (the published network has {DENSE_WIDTH:,})"
+    run.say(f"Weights of VGG16: {source.description}; fc1 and fc2 of {width:,} outputs{published}")
     if source.random:
         run.say(MEANINGLESS)
-    run.counts |= {"weights": source.description, "weights_digest": source.digest,
-                   "scores_mean_nothing": source.random}
+    run.counts |= {"weights": source.description, "weights_digest": note.digest, "scores_mean_nothing": source.random}
     return source
 
 
+def require_model_space(source: WeightSource, path: Path) -> None:
+    """Raise unless the disk has room for the assembled model; before the long work, when there is none yet.
+
+    Parameters
+    ----------
+    source : WeightSource
+        Of the backbone.
+    path : Path
+        The model to be.
+
+    Raises
+    ------
+    UserError
+        Says how much is needed, free and missing.
+    """
+    if not path.exists():
+        require_free_space(path.parent, SAVED_OVERHEAD * source.note.n_bytes, "the model")
+
+
 @contextmanager
-def open_way(user: "UserDefinitions", images: pd.DataFrame, source: WeightSource, weights: Weights,
-             run: StageRun) -> Iterator[CachedFeatures | EndToEnd]:
-    """Bring the images through the network as `mode` says.
+def open_mode(user: "UserDefinitions", images: pd.DataFrame, source: WeightSource,
+              run: StageRun) -> Iterator[CachedFeatures | EndToEnd]:
+    """Make what trains and forecasts as `mode` says; the cache stays open and locked meanwhile.
 
     Parameters
     ----------
@@ -111,41 +112,50 @@ def open_way(user: "UserDefinitions", images: pd.DataFrame, source: WeightSource
     images : pandas.DataFrame
         filename, class.
     source : WeightSource
-        Of the backbone.
-    weights : Weights
-        What it loads.
+        Of the backbone; loaded when there is something to compute.
     run : StageRun
         Told of progress and of images left out.
 
     Yields
     ------
     CachedFeatures or EndToEnd
-        The cache stays open and locked meanwhile.
+        With the images that can be used.
     """
-    settings = InputSettings(user.dataset_dir, user.image_format, user.gauss_range, user.batch_size,
-                             resolve_jobs(user.n_jobs))
+    def backbone() -> keras.Model:
+        return build_backbone(source.load(), user.extract_dtype)
+
+    settings = _input_settings(user)
     if user.mode == "cached":
-        identity = {"kind": "features", "weights": source.digest, **settings.preprocessing,
-                    "extract_dtype": user.extract_dtype}
-        with RowCache(user.cache_dir, identity, weights["fc2"][1].size, user.cache_dtype) as cache:
-            yield CachedFeatures(images, cache, settings, lambda: build_backbone(weights, user.extract_dtype), run)
-        return
-    backbone = build_backbone(weights, user.extract_dtype)
-    if user.image_format == "png":
+        identity = {"kind": "features", **_network_identity(user, source)}
+        with RowCache(user.cache_dir, identity, source.note.width, user.cache_dtype) as cache:
+            yield CachedFeatures(images, cache, settings, backbone, run)
+    elif user.image_format == "png":
         yield EndToEnd(images, None, settings, backbone, run)
-        return
-    with RowCache(user.cache_dir, {"kind": "inputs", **settings.preprocessing}, INPUT_PIXELS**2, "float32") as cache:
-        yield EndToEnd(images, cache, settings, backbone, run)
+    else:
+        identity = {"kind": "inputs", **settings.preprocessing}
+        with RowCache(user.cache_dir, identity, INPUT_PIXELS**2, "float32") as cache:
+            yield EndToEnd(images, cache, settings, backbone, run)
 
 
-def usable_images(images: pd.DataFrame, way: CachedFeatures | EndToEnd, run: StageRun) -> pd.DataFrame:
-    """Keep the images that can be used; the index says their places in the way.
+def _input_settings(user: "UserDefinitions") -> InputSettings:
+    """Return how images are read."""
+    return InputSettings(user.dataset_dir, user.image_format, user.gauss_range, user.batch_size,
+                         resolve_jobs(user.n_jobs))
+
+
+def _network_identity(user: "UserDefinitions", source: WeightSource) -> dict[str, Any]:
+    """Return what the features of an image depend on."""
+    return {"weights": source.note.digest, **_input_settings(user).preprocessing, "extract_dtype": user.extract_dtype}
+
+
+def usable_images(images: pd.DataFrame, mode: CachedFeatures | EndToEnd, run: StageRun) -> pd.DataFrame:
+    """Keep the images that can be used; the index says their places among all.
 
     Parameters
     ----------
     images : pandas.DataFrame
         filename, class, split, region.
-    way : CachedFeatures or EndToEnd
+    mode : CachedFeatures or EndToEnd
         Made of all of them.
     run : StageRun
         Told what each split holds.
@@ -160,14 +170,9 @@ def usable_images(images: pd.DataFrame, way: CachedFeatures | EndToEnd, run: Sta
     UserError
         When the training images that are left are not of two classes.
     """
-    images = images[way.usable]
-    for split in SPLITS:
-        part = images[images["split"] == split]
-        flares = int(part["class"].sum())
-        remark = "" if 0 < flares < len(part) else "; one class only or empty: its scores are not defined"
-        run.say(f"{split}: {part['region'].nunique():,} regions, {len(part):,} images, {flares:,} with a flare{remark}")
-        run.counts[split] = {"regions": part["region"].nunique(), "images": len(part), "flaring": flares}
-    _require_both_classes(images, int((~way.usable).sum()))
+    images = images[mode.usable]
+    say_splits(images["region"], images["class"], images["split"], run)
+    _require_both_classes(images, int((~mode.usable).sum()))
     return images
 
 
@@ -180,7 +185,7 @@ def _require_both_classes(images: pd.DataFrame, left_out: int) -> None:
                         "dataset_dir and image_format")
 
 
-def train(user: "UserDefinitions", images: pd.DataFrame, source: WeightSource, way: CachedFeatures | EndToEnd,
+def train(user: "UserDefinitions", images: pd.DataFrame, source: WeightSource, mode: CachedFeatures | EndToEnd,
           run: StageRun) -> tuple[Checkpoints, int, str]:
     """Train the head epoch by epoch, from where an interrupted run stopped.
 
@@ -192,8 +197,8 @@ def train(user: "UserDefinitions", images: pd.DataFrame, source: WeightSource, w
         Usable ones.
     source : WeightSource
         Of the backbone.
-    way : CachedFeatures or EndToEnd
-        Through the network.
+    mode : CachedFeatures or EndToEnd
+        As `open_mode` gives it.
     run : StageRun
         Told of each epoch.
 
@@ -207,124 +212,101 @@ def train(user: "UserDefinitions", images: pd.DataFrame, source: WeightSource, w
         How it was chosen.
     """
     training, validation = (images[images["split"] == split] for split in ("training", "validation"))
-    checkpoints = Checkpoints(user.output_dir, user.suffix, _identity(user, training, validation, source, way))
+    checkpoints = Checkpoints(user.output_dir, user.suffix, _identity(user, training, validation, source, mode))
     head = checkpoints.resume(user.epochs, run)
     if head is None:
-        head = new_head(way.width, user.seed, user.learning_rate)
+        head = new_head(source.note.width, user.seed, user.learning_rate)
     for epoch in range(len(checkpoints.history) + 1, user.epochs + 1):
-        record = way.train_epoch(head, training.index.to_numpy(), user.seed, epoch)
-        after = set_scores(validation["class"].to_numpy(), way.log_odds(head, validation.index.to_numpy()))
+        record = mode.train_epoch(head, training.index.to_numpy(), user.seed, epoch)
+        after = set_scores(validation["class"].to_numpy(), mode.log_odds(head, validation.index.to_numpy()))
         checkpoints.save(head, record | {f"val_{name}": value for name, value in after.items()})
-        run.say(f"epoch {epoch} of {user.epochs}: loss {record['loss']:.4f}, TSS {record['TSS']:.3f}; validation: "
-                f"loss {after['loss']:.4f}, TSS {after['TSS']:.3f}, HSS {after['HSS']:.3f}")
+        run.say(f"epoch {epoch} of {user.epochs}: loss {format_score(record['loss'], 4)}, TSS "
+                f"{format_score(record['TSS'])}; validation: loss {format_score(after['loss'], 4)}, TSS "
+                f"{format_score(after['TSS'])}, HSS {format_score(after['HSS'])}")
     best, choice = best_epoch(checkpoints.history)
     run.say(choice)
     return checkpoints, best, choice
 
 
 def _identity(user: "UserDefinitions", training: pd.DataFrame, validation: pd.DataFrame, source: WeightSource,
-              way: CachedFeatures | EndToEnd) -> dict[str, Any]:
+              mode: CachedFeatures | EndToEnd) -> dict[str, Any]:
     """Return what the heads depend on, other than the number of epochs."""
-    gauss = {"gauss_range": user.gauss_range} if user.image_format == "fits" else {}
     cache = {"cache_dtype": user.cache_dtype} if user.mode == "cached" else {}
-    return {"weights": source.digest, "mode": user.mode, "image_format": user.image_format, **gauss, **cache,
-            "extract_dtype": user.extract_dtype, "batch_size": user.batch_size, "learning_rate": user.learning_rate,
-            "seed": user.seed, "training images": _digest(training, way), "validation images": _digest(validation, way)}
+    return {**_network_identity(user, source), "mode": user.mode, **cache, "batch_size": user.batch_size,
+            "learning_rate": user.learning_rate, "seed": user.seed, "training images": _digest(training, mode),
+            "validation images": _digest(validation, mode)}
 
 
-def _digest(images: pd.DataFrame, way: CachedFeatures | EndToEnd) -> str:
+def _digest(images: pd.DataFrame, mode: CachedFeatures | EndToEnd) -> str:
     """Return a hash of files (name, size, modification time) and classes in their order."""
-    lines = (f"{tuple(way.files[place])} {label}\n" for place, label in images["class"].items())
+    lines = (f"{tuple(mode.files[place])} {label}\n" for place, label in images["class"].items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def forecast(head: keras.Model, images: pd.DataFrame, way: CachedFeatures | EndToEnd) -> pd.DataFrame:
-    """Forecast all images and calibrate on the validation images.
+def forecast(user: "UserDefinitions", head: keras.Model, images: pd.DataFrame, source: WeightSource,
+             mode: CachedFeatures | EndToEnd) -> pd.DataFrame:
+    """Forecast all images; a rerun and an interruption in mode end_to_end cost no second pass.
 
     Parameters
     ----------
+    user : UserDefinitions
+        cache_dir and the settings of the network.
     head : keras.Model
         Of the chosen epoch.
     images : pandas.DataFrame
         Usable ones.
-    way : CachedFeatures or EndToEnd
-        Through the network.
+    source : WeightSource
+        Of the backbone.
+    mode : CachedFeatures or EndToEnd
+        As `open_mode` gives it.
 
     Returns
     -------
     pandas.DataFrame
         As `forecast_rows`: the score is the log odds of a flare, the decision that of the larger probability.
     """
-    log_odds = way.log_odds(head, images.index.to_numpy())
+    places = images.index.to_numpy()
+    if isinstance(mode, CachedFeatures):
+        log_odds = mode.log_odds(head, places)
+    else:
+        identity = {"kind": "forecasts", **_network_identity(user, source), "head": head_digest(head)}
+        with RowCache(user.cache_dir, identity, 1, "float64") as cache:
+            log_odds = mode.kept_log_odds(head, places, cache)
     return forecast_rows(images["filename"].tolist(), images["class"], log_odds, log_odds > 0,
                          images["split"].to_numpy())
 
 
-def save_model(user: "UserDefinitions", weights: Weights, head: keras.Model, path: Path, run: StageRun) -> None:
-    """Assemble backbone and head to the model that forecasts from images, and write it.
+def save_model(user: "UserDefinitions", source: WeightSource, head: keras.Model, path: Path, run: StageRun) -> None:
+    """Assemble backbone and head to the model that forecasts from images, and write it unless it is there.
 
     Parameters
     ----------
     user : UserDefinitions
-        extract_dtype.
-    weights : Weights
+        The settings of the network.
+    source : WeightSource
         Of the backbone.
     head : keras.Model
         Of the chosen epoch.
     path : Path
         The `.keras` file to be.
     run : StageRun
-        Told.
+        Told; its counts get "model_made_of", by which the next run knows the file.
     """
-    size = sum(array.nbytes for pair in weights.values() for array in pair)
-    require_free_space(path.parent, 1.1 * size, "the model")
-    model = assemble(build_backbone(weights, user.extract_dtype), head)
+    made_of = _network_identity(user, source) | {"head": head_digest(head)}
+    earlier = (read_sidecar(path) or {}).get("counts", {})
+    if path.is_file() and earlier.get("model_made_of") == made_of | _file_state(path):
+        run.counts |= {name: earlier[name] for name in ("model_made_of", "parameters")}
+        run.say(f"Model in {path}: as it is, of this head and these weights")
+        return
+    require_free_space(path.parent, SAVED_OVERHEAD * source.note.n_bytes, "the model")
+    model = assemble(build_backbone(source.load(), user.extract_dtype), head)
     with atomic_path(path) as temporary:
         model.save(temporary)
-    run.count("parameters", model.count_params())
+    run.counts |= {"model_made_of": made_of | _file_state(path), "parameters": model.count_params()}
     run.say(f"Model of {model.count_params():,} parameters in {path}")
 
 
-def judge(user: "UserDefinitions", rows: pd.DataFrame, source: WeightSource, checkpoints: Checkpoints, best: int,
-          choice: str, run: StageRun) -> None:
-    """Judge the forecast; write predictions, statistics and figures.
-
-    Parameters
-    ----------
-    user : UserDefinitions
-        output_dir, suffix, event_list, train_file, seed.
-    rows : pandas.DataFrame
-        As `forecast` returns them.
-    source : WeightSource
-        Of the backbone.
-    checkpoints : Checkpoints
-        With the history.
-    best : int
-        Epoch taken.
-    choice : str
-        How it was chosen.
-    run : StageRun
-        Told of the scores.
-    """
-    run.say("Calibrating on validation, scores with bootstrap over regions")
-    rows, calibration = calibrate(rows)
-    size = label_size(user.train_file)
-    if not size:
-        run.say(f"The size of the labelled flares is not known here: persistence counts those >= {STAGE_3_FLARE_SIZE}")
-    name = "VGG16, RANDOM WEIGHTS" if source.random else "VGG16"
-    report = evaluate_forecast(rows, name, "decision at 0.5", calibration, size or STAGE_3_FLARE_SIZE,
-                               optional_event_list(user.event_list, run), seed=user.seed)
-    run.counts |= {"flare_size": report["flare_size"], "calibration": report["calibration"], "best_epoch": best}
-    statistics = user.output_dir / f"VGGClassifierStats_trainvaltest{user.suffix}.txt"
-    write_evaluation(report, rows, statistics, user.output_dir / f"predictions_VGG{user.suffix}.csv",
-                     f"VGG{user.suffix}")
-    remarks = "".join(line + "\n" for line in (MEANINGLESS, choice)[0 if source.random else 1:])
-    with atomic_write(statistics) as file:
-        file.write(f"{remarks}\n{statistics_text(report)}")
-    title = f"{MEANINGLESS}\n{choice}" if source.random else choice
-    save_figure(training_figure(checkpoints.history, best, title.replace("; the", "\nThe", 1)),
-                user.output_dir / f"training_curves{user.suffix}.png")
-    run.say(statistics_text(report).split("\nvalidation: ")[0].rstrip())
-    run.say(f"Scores of all splits in {statistics}")
-    if source.random:
-        run.say(MEANINGLESS)
+def _file_state(path: Path) -> dict[str, int]:
+    """Return what tells whether a file is still the one that was written."""
+    status = path.stat()
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}

@@ -1,21 +1,22 @@
 """Forecasts from image files by a model that VGG_transfer_learning.py wrote."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from classifier_VGG.image_input import INPUT_PIXELS, Failure, InputBatch, read_inputs
-from general_code.forecast_evaluation import Calibration
+from classifier_VGG.device import prepare_device
+from classifier_VGG.image_input import INPUT_PIXELS, InputBatch, input_batches
+from general_code.forecast_calibration import Calibration
 from general_code.stage_files import UserError, require_file
 from general_code.stage_run import StageRun, read_sidecar
 
 IMAGES_A_BATCH = 32
 
 
-def forecast_with_vgg(model_file: Path, paths: Sequence[Path], run: StageRun) -> pd.DataFrame:
+def forecast_with_vgg(model_file: Path, paths: Sequence[Path], run: StageRun, n_jobs: int = 1) -> pd.DataFrame:
     """Forecast flares for images.
 
     Parameters
@@ -26,6 +27,8 @@ def forecast_with_vgg(model_file: Path, paths: Sequence[Path], run: StageRun) ->
         FITS or PNG, as the model was trained on.
     run : StageRun
         Told what the model is, and shouted at when its weights are random.
+    n_jobs : int, optional
+        Processes that read FITS.
 
     Returns
     -------
@@ -41,20 +44,19 @@ def forecast_with_vgg(model_file: Path, paths: Sequence[Path], run: StageRun) ->
         When the model or its `.json` is missing or not one of stage 7.
     """
     settings, counts = _notes(model_file)
+    prepare_device(run)
     run.say(f"VGG16 with weights {counts.get('weights', 'unknown')}, trained on {settings['image_format']} images, "
             f"flares {counts.get('flare_size', 'unknown')} or larger")
     if counts.get("scores_mean_nothing"):
         run.say("THE MODEL'S WEIGHTS ARE RANDOM: THIS IS A TRIAL, ITS FORECASTS MEAN NOTHING")
+    if len(paths) == 1:
+        run.say("No figure is drawn for a VGG16 model: it has no features to show")
     odds, refused = np.full(len(paths), np.nan), [""] * len(paths)
     model = _load(model_file)
     with run.progress(total=len(paths), description="VGG16") as bar:
-        for start in range(0, len(paths), IMAGES_A_BATCH):
-            part = paths[start:start + IMAGES_A_BATCH]
-            batch = _read(part, settings, start)
-            for failure in batch.failures:
-                refused[failure.place] = f"{failure.reason}: {failure.detail}"
+        for batch in _batches(paths, settings, n_jobs, refused):
             odds[batch.places] = _log_odds(model, batch.grey)
-            bar.update(len(part))
+            bar.update(len(batch.places))
     fit = counts.get("calibration")
     probability = np.full(len(paths), np.nan)
     if isinstance(fit, dict):
@@ -74,16 +76,18 @@ def _notes(model_file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return settings, counts
 
 
-def _read(paths: Sequence[Path], settings: dict[str, Any], start: int) -> InputBatch:
-    """Return a batch of images; those of another format than the model's fail."""
+def _batches(paths: Sequence[Path], settings: dict[str, Any], n_jobs: int,
+             refused: list[str]) -> Iterator[InputBatch]:
+    """Yield the images that can be used, by their places in `paths`; note why the others cannot."""
     wanted = settings["image_format"]
-    fitting = [path for path in paths if path.suffix.lower() == f".{wanted}"]
-    places = np.array([start + number for number, path in enumerate(paths) if path.suffix.lower() == f".{wanted}"], int)
-    batch = read_inputs(fitting, wanted, settings["gauss_range"])
-    failures = [failure._replace(place=int(places[failure.place])) for failure in batch.failures]
-    failures += [Failure(start + number, "image format", f"the model was trained on {wanted} images")
-                 for number, path in enumerate(paths) if path.suffix.lower() != f".{wanted}"]
-    return InputBatch(places[batch.places], batch.grey, failures)
+    fitting = [place for place, path in enumerate(paths) if path.suffix.lower() == f".{wanted}"]
+    for place in set(range(len(paths))) - set(fitting):
+        refused[place] = f"image format: the model was trained on {wanted} images"
+    files = [paths[place] for place in fitting]
+    for batch in input_batches(files, wanted, settings["gauss_range"], IMAGES_A_BATCH, n_jobs):
+        for failure in batch.failures:
+            refused[fitting[failure.place]] = f"{failure.reason}: {failure.detail}"
+        yield batch._replace(places=np.array([fitting[place] for place in batch.places], int))
 
 
 def _log_odds(model: Any, grey: np.ndarray) -> np.ndarray:

@@ -1,30 +1,37 @@
-"""Download the magnetogram cut-outs of all active regions of a list from JSOC.
+"""Stage 2: the magnetogram cut-outs of all active regions of a list, downloaded from JSOC.
 
 For each region its records of hmi.M_720s from the first day 00:00 to (first day + days) 00:00 TAI are exported as
 cut-outs that follow the region (im_patch), one request at a time, and each image is opened and checked. The run may
 be ended and started again at any time: the ledger knows what has been requested, and nothing is requested twice.
-Afterwards `image_dir/download_ledger.csv.excluded.csv` lists every record and region that could not be had.
 
-Reads   ARList.txt, `NNNN,YYYYMMDD,X` a line: region, first day, number of days (made by SRS_Parse.py); the region
-        summaries in `srs_dir`, only when JSOC's table of active regions does not give a position.
-Writes  image_dir/NNNN/hmi.M_720s.YYYYMMDD_HHMMSS_TAI.C.magnetogram.fits: line-of-sight field [gauss], patch_pixels
-        square, north up; C is the camera.
-        image_dir/NNNN_missing_records.csv: record, reason, detail of the records without image.
-        image_dir/download_ledger.csv: one line a region (columns: general_code/download_ledger.py).
+Reads
+    ar_list      `NNNN,YYYYMMDD,X` a line: region, first day, number of days (made by SRS_Parse.py)
+    srs_dir      region summaries, only when JSOC's table of active regions does not give a position
 
-Usage   python general_code/JSOC_Driver.py --email me@inst.edu
-        python general_code/JSOC_Driver.py --email me@inst.edu --ar-numbers 1158 1429
-        python general_code/JSOC_Driver.py --ar-numbers 1158 --dry-run
+Writes (all in `image_dir`)
+    NNNN/hmi.M_720s.YYYYMMDD_HHMMSS_TAI.C.magnetogram.fits
+                 line-of-sight field [gauss], patch_pixels square, north up; C is the camera
+    NNNN_missing_records.csv
+                 record, reason, detail of the records without image
+    download_ledger.csv
+                 one line a region (columns: general_code/download_ledger.py)
+    download_ledger.csv.json, download_ledger.csv.excluded.csv, download_ledger.csv.log
+                 settings and counts; every record and region that could not be had; what was said
+
+Usage
+    python general_code/JSOC_Driver.py --email me@inst.edu
+    python general_code/JSOC_Driver.py --email me@inst.edu --ar-numbers 1158 1429
+    python general_code/JSOC_Driver.py --ar-numbers 1158 --dry-run
 
 The address has to be registered with JSOC once: http://jsoc.stanford.edu/ajax/register_email.html
 
 References
-----------
-Scherrer et al. 2012, Solar Physics 275, 207 (HMI).
+    Scherrer et al. 2012, Solar Physics 275, 207 (HMI)
 """
 
 import re
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +41,7 @@ from urllib.parse import urlsplit
 import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
+from general_code.cutout_archive import images_in_place
 from general_code.cutout_requests import (
     CutoutRequest,
     cadence_of,
@@ -42,14 +50,15 @@ from general_code.cutout_requests import (
     read_passages,
     select_passages,
 )
-from general_code.download_ledger import IN_FLIGHT, DownloadLedger
+from general_code.download_ledger import IN_FLIGHT, STATES, DownloadLedger, LedgerLine
+from general_code.image_names import SERIES
 from general_code.jsoc_faults import OutageError, Patience, RefusedError, TransientError, persist
-from general_code.stage_files import UserError, require_file, require_free_space
+from general_code.stage_files import OptionalPath, UserError, require_file, require_free_space
 from general_code.stage_run import StageRun, stage_main, stage_run
 
 if TYPE_CHECKING:
     from general_code.jsoc_service import JsocService
-    from general_code.region_download import Route
+    from general_code.region_download import RegionDownload, Route
 
 
 ## User Definitions
@@ -62,8 +71,8 @@ class UserDefinitions:
     email: str = ""  # address registered with JSOC; needed unless dry_run
     route: Literal["drms", "browser"] = "drms"  # through the drms package, or JSOC's export page in Chromium
     base_url: str = "http://jsoc.stanford.edu"  # of JSOC
-    srs_dir: Path = Path("data/SRS")  # region summaries: positions when JSOC's table of regions has none
-    series: str = "hmi.M_720s"  # full-disk series
+    srs_dir: OptionalPath = Path("data/SRS")  # region summaries: positions when JSOC's table of regions has none
+    series: str = "hmi.M_720s"  # full-disk line-of-sight magnetograms; generate_dataset.py reads hmi.M_720s only
     patch_pixels: int = 600  # width and height of the cut-outs [pixels]
     ar_numbers: tuple[str, ...] = ()  # only these regions; () = all of the list
     max_attempts: int = 5  # tries of a step before a region is given up
@@ -151,14 +160,38 @@ def _print_requests(user: UserDefinitions, requests: Sequence[CutoutRequest]) ->
         print(f"{request.region}: {request.record_set} im_patch,{options} ({request.slot_count} records)")
 
 
+def _require_own_folders(ledger: DownloadLedger, requests: Sequence[CutoutRequest], image_dir: Path) -> None:
+    """Raise UserError when images would be put among those of an earlier request of the region."""
+    lines = {line.region: line for line in ledger}
+    others = [request.region for request in requests if request.region in lines
+              and not lines[request.region].is_for(request) and images_in_place(image_dir / request.region)]
+    if others:
+        raise UserError(f"{image_dir}: the images of {len(others)} regions ({', '.join(others[:5])}"
+                        f"{' …' * (len(others) > 5)}) were made for other dates, series or size than the list and the "
+                        "settings say now, and images of two requests are not mixed: move those folders away, or "
+                        "name another image_dir")
+
+
+def _require_same_route(ledger: DownloadLedger, to_do: Sequence[CutoutRequest], route: str) -> None:
+    """Raise UserError for a submission whose outcome is not known, and which only the other route can repeat."""
+    lines = [ledger[request.region] for request in to_do]
+    others = [line for line in lines if line.state == "submitting" and line.route not in ("", route)]
+    if others:
+        raise UserError(f"route: {others[0].region} was being submitted by route {others[0].route} when the last run "
+                        f"ended, and another route would make a second request of it; start again with --route "
+                        f"{others[0].route} --ar-numbers {' '.join(line.region for line in others)}, then with "
+                        f"--route {route}")
+
+
 def _plan_requests(ledger: DownloadLedger, requests: Sequence[CutoutRequest], image_dir: Path,
                   run: StageRun) -> list[CutoutRequest]:
     """Enter the requests in the ledger; return those still to do, in flight first."""
+    _require_own_folders(ledger, requests, image_dir)
     for request in ledger.plan(requests):
         run.say(f"{request.region}: the ledger's line was made for other dates, series or size and is not used")
     for request in requests:
         line = ledger[request.region]
-        images = sum(path.suffix == ".fits" for path in (image_dir / request.region).glob("*.fits"))
+        images = images_in_place(image_dir / request.region) if line.state == "done" else 0
         if line.state == "done" and images < line.files_received:
             run.say(f"{request.region}: {images} of {line.files_received} images are there; it is requested again")
             ledger.update(request.region, state="planned", request_id="", tar_sha256="", files_received=0)
@@ -185,9 +218,31 @@ def _download_regions(user: UserDefinitions, ledger: DownloadLedger, to_do: Sequ
     with _open_route(user, service, run) as route:
         requests = {request.region: request for request in to_do}
         download = RegionDownload(service, route, ledger, user.image_dir, requests, run.say)
+        _bring_in_passes(download, list(to_do), service.patience, run)
+
+
+def _bring_in_passes(download: "RegionDownload", to_do: list[CutoutRequest], patience: Patience,
+                     run: StageRun) -> None:
+    """Bring the regions, and those that are left again, until a whole pass brings none further than it ever was."""
+    ledger, stages = download.ledger, list(STATES)
+    furthest = {request.region: stages.index(ledger[request.region].state) * _is_left(ledger[request.region])
+                for request in to_do}
+    for pause in patience.pauses(submission=True):
         for request in run.progress(to_do, description="regions", unit="regions"):
-            if ledger[request.region].state != "done":
+            if ledger[request.region].state != "done":  # a pending request of our own is brought out of turn
                 download.bring(request)
+        reached = {request.region: stages.index(ledger[request.region].state) for request in to_do}
+        to_do = [request for request in to_do if _is_left(ledger[request.region])]
+        if not to_do or not any(stage > furthest[region] for region, stage in reached.items()):
+            return
+        furthest |= {region: max(stage, furthest[region]) for region, stage in reached.items()}
+        run.say(f"{len(to_do)} regions are left, which may come now; next try in {pause:.3g} s")
+        time.sleep(pause)
+
+
+def _is_left(line: LedgerLine) -> bool:
+    """Tell whether a region may still come: it is neither done nor given up."""
+    return line.state not in ("done", "failed")
 
 
 def _list_what_is_missing(ledger: DownloadLedger, regions: Sequence[str], image_dir: Path, run: StageRun) -> None:
@@ -222,6 +277,9 @@ def main(user: UserDefinitions) -> None:
     with stage_run(user, ledger_path, inputs=[user.ar_list, user.srs_dir]) as run:
         ledger = DownloadLedger(ledger_path)
         to_do = _plan_requests(ledger, requests, user.image_dir, run)
+        _require_same_route(ledger, to_do, user.route)
+        if user.series.lower() != SERIES.lower():
+            run.say(f"series {user.series}: generate_dataset.py reads {SERIES} only and will leave these images out")
         run.say(f"To do: {describe_effort(to_do)}" if to_do else "All regions are done; nothing to do.")
         require_free_space(user.image_dir, disk_bytes(to_do), f"the cut-outs of {len(to_do)} regions")
         if to_do:
@@ -231,11 +289,15 @@ def main(user: UserDefinitions) -> None:
         regions = [request.region for request in requests]
         _list_what_is_missing(ledger, regions, user.image_dir, run)
         done = sum(ledger[region].state == "done" for region in regions)
+        left = sum(_is_left(ledger[region]) for region in regions)
         images = sum(ledger[region].files_received for region in regions)
         run.say(f"{done} of {len(regions)} regions done, {images:,} images in {user.image_dir}")
     if not done:
         raise UserError(f"none of the {len(regions)} regions could be downloaded; the reasons are in {ledger_path} "
                         "(last_error)")
+    if left:
+        raise UserError(f"{left} of the {len(regions)} regions are not received yet; the reasons are in {ledger_path} "
+                        "(last_error): start the same command again to go on")
 
 
 if __name__ == "__main__":

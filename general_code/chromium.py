@@ -3,6 +3,7 @@
 Elements are found again at each use: the page replaces them as it goes on.
 """
 
+import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -36,8 +37,8 @@ class PageChangedError(UserError):
     """The page is not the one that this program knows."""
 
 
-class AlertError(TransientError):
-    """The page showed an alert, which is closed by now."""
+class AlertError(OutageError):
+    """The page showed an alert, which is closed by now: mostly that the service did not answer it."""
 
 
 def start_chromium(chromedriver: str, headless: bool, arguments: Sequence[str] = ()) -> webdriver.Chrome:
@@ -69,6 +70,8 @@ def start_chromium(chromedriver: str, headless: bool, arguments: Sequence[str] =
         raise UserError(f"chromedriver: expected a program, found nothing at '{sought}'; {INSTALL}")
     if browser is None:
         raise UserError(f"route browser: no Chromium on the PATH (looked for {', '.join(BROWSERS)}); {INSTALL}")
+    # what goes wrong between driver and us becomes one of our exceptions; its own warnings would be told twice
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     options = webdriver.ChromeOptions()
     options.binary_location = browser
     # root may not use the sandbox, containers have a small /dev/shm
@@ -100,10 +103,14 @@ class Page:
         Longest wait for one condition.
     evidence : Path
         Folder for screenshots and sources of pages that were not as expected.
+    landmarks : sequence of str
+        Ids of elements: a page that has none of them is no version of the page, but something in its place.
     """
 
-    def __init__(self, browser: webdriver.Chrome, timeout_seconds: float, evidence: Path) -> None:
+    def __init__(self, browser: webdriver.Chrome, timeout_seconds: float, evidence: Path,
+                 landmarks: Sequence[str]) -> None:
         self.browser, self.timeout_seconds, self.evidence = browser, timeout_seconds, evidence
+        self.landmarks = landmarks
 
     def open(self, url: str) -> None:
         """Open an address.
@@ -147,6 +154,8 @@ class Page:
         ------
         PageChangedError
             When the page has none; screenshot and source are kept.
+        OutageError
+            When it has none of the landmarks either.
         """
         try:
             found = self.browser.find_element(By.ID, name)
@@ -154,6 +163,9 @@ class Page:
                 raise StaleElementReferenceException(f"'{name}' could not be looked for")
             return found
         except NoSuchElementException:
+            if not any(self.browser.find_elements(By.ID, landmark) for landmark in self.landmarks):
+                raise OutageError(f"another page came in place of the one at {self.browser.current_url} (of a proxy or "
+                                  "of maintenance?)") from None
             kept = self.keep_evidence(name)
             raise PageChangedError(f"the page at {self.browser.current_url} has no element '{name}': it is not the "
                                    f"export page of 2018 to 2021 that this route knows; see {kept}.png and .html, and "

@@ -1,22 +1,21 @@
-"""From a tar of JSOC's to checked images in a folder: look into the tar, check, put in place.
+"""From a tar of JSOC's to checked images in a folder: look into the tar, take its images out, put them in place.
 
 Nothing of a tar is trusted: it may be cut short, hold more than was asked for, or names that lead out of the folder.
 """
 
 import os
-import re
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-from general_code.cutout_requests import CutoutRequest, parse_record_time
+from general_code.cutout_checks import check_cutout, image_name_pattern, time_in_name
+from general_code.cutout_requests import CutoutRequest
 from general_code.jsoc_faults import DamagedTarError, RefusedError
-from general_code.jsoc_service import signed_quality
-from general_code.magnetograms import read_magnetogram
 
-MOST_HELPER_FILES = 50  # index.txt, index.json, index.html, proc-steps.txt and a dozen named after the request
+CAMERAS = 2  # of HMI: a time may have a record of each
+MOST_HELPERS = 50  # index.txt, index.json, index.html, proc-steps.txt, a dozen named after the request, and folders
 HELPER_BYTES = 64 << 20  # most that all of them may have: the index of 2,000 records is half a megabyte
 HEADER_BYTES = 256 << 10  # more than any FITS header of JSOC's
 
@@ -37,20 +36,20 @@ class Unpacked:
     rejected: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def image_name_pattern(series: str) -> re.Pattern[str]:
-    """Return the pattern of JSOC's file names for a series.
+def most_images(request: CutoutRequest) -> int:
+    """Return the most images that a request can have.
 
     Parameters
     ----------
-    series : str
-        Like hmi.M_720s.
+    request : CutoutRequest
+        Its slots count, not what a query has answered: that may lack times.
 
     Returns
     -------
-    re.Pattern
-        Its groups are time (`YYYYMMDD_HHMMSS`) and camera; upper and lower case are the same to it.
+    int
+        One a slot and camera.
     """
-    return re.compile(rf"{re.escape(series)}\.(\d{{8}}_\d{{6}})_TAI\.(\d+)\.magnetogram\.fits", re.IGNORECASE)
+    return CAMERAS * request.slot_count
 
 
 def _most_image_bytes(patch_pixels: int) -> int:
@@ -58,28 +57,26 @@ def _most_image_bytes(patch_pixels: int) -> int:
     return 8 * patch_pixels**2 + HEADER_BYTES
 
 
-def most_tar_bytes(images: int, patch_pixels: int) -> int:
-    """Return the most bytes that a tar of cut-outs may have.
+def most_tar_bytes(request: CutoutRequest) -> int:
+    """Return the most bytes that a request's tar may have.
 
     Parameters
     ----------
-    images : int
-        Number of cut-outs.
-    patch_pixels : int
-        Width and height of each.
+    request : CutoutRequest
+        Gives number and size of the cut-outs.
 
     Returns
     -------
     int
         With the tar's own blocks and the files beside the images.
     """
-    return images * (_most_image_bytes(patch_pixels) + 1024) + HELPER_BYTES
+    return most_images(request) * (_most_image_bytes(request.patch_pixels) + 1024) + HELPER_BYTES
 
 
-# ---------------------------------------------------------------------------- unpacking and checks
+# ---------------------------------------------------------------------------- unpacking
 
 
-def unpack_cutouts(tar_path: Path, folder: Path, request: CutoutRequest, most_images: int) -> Unpacked:
+def unpack_cutouts(tar_path: Path, folder: Path, request: CutoutRequest) -> Unpacked:
     """Unpack the images of a tar into an empty folder of their own and check each.
 
     Parameters
@@ -90,8 +87,6 @@ def unpack_cutouts(tar_path: Path, folder: Path, request: CutoutRequest, most_im
         Made; nothing is written outside of it.
     request : CutoutRequest
         Gives series, times and size that the images must have.
-    most_images : int
-        Number of records that the request can have.
 
     Returns
     -------
@@ -108,16 +103,15 @@ def unpack_cutouts(tar_path: Path, folder: Path, request: CutoutRequest, most_im
     """
     folder.mkdir(parents=True, exist_ok=True)
     unpacked = Unpacked()
-    names = image_name_pattern(request.series)
     _require_end_of_tar(tar_path)
     try:
         # "r:" takes plain tars only, so that nothing can swell by decompression
         with tarfile.open(tar_path, "r:") as tar:
-            for member in _safe_members(tar, folder, request, most_images):
+            for member in _safe_members(tar, folder, request):
                 path = folder / PurePosixPath(member.name).name
                 member.name = path.name
                 tar.extract(member, folder, filter="data")
-                _sort_in(unpacked, path, names, request)
+                _sort_in(unpacked, path, request)
     except (tarfile.ReadError, EOFError) as error:
         raise DamagedTarError(f"{tar_path.name}: not a whole tar ({error or 'it ends early'})") from None
     except tarfile.TarError as error:
@@ -134,21 +128,18 @@ def _require_end_of_tar(path: Path) -> None:
             raise DamagedTarError(f"{path.name}: not a whole tar ({size:,} bytes, without a tar's end)")
 
 
-def _safe_members(tar: tarfile.TarFile, folder: Path, request: CutoutRequest,
-                  most_images: int) -> Iterator[tarfile.TarInfo]:
-    """Yield the FITS members, stopping at the first that cannot belong to the request."""
+def _safe_members(tar: tarfile.TarFile, folder: Path, request: CutoutRequest) -> Iterator[tarfile.TarInfo]:
+    """Yield the FITS members, stopping at the first that cannot belong to the request; folders count as helpers."""
     images, helpers, helper_bytes, seen = 0, 0, 0, set()
     name = Path(str(tar.name)).name
     for member in tar:
-        if member.isdir():
-            continue
         _refuse_unsafe(member, folder, name)
-        is_image = member.name.lower().endswith(".fits")
+        is_image = member.isreg() and member.name.lower().endswith(".fits")
         images, helpers = images + is_image, helpers + (not is_image)
         base = PurePosixPath(member.name).name.lower()
-        if images > most_images or helpers > MOST_HELPER_FILES or base in seen:
-            raise RefusedError(f"{name}: '{member.name[:80]}' is surplus: the request can have {most_images} images, "
-                               "each once; nothing of it is used")
+        if images > most_images(request) or helpers > MOST_HELPERS or base in seen:
+            raise RefusedError(f"{name}: '{member.name[:80]}' is surplus: the request can have {most_images(request)} "
+                               f"images and {MOST_HELPERS} other files and folders, each once; nothing of it is used")
         seen.add(base)
         most = _most_image_bytes(request.patch_pixels) if is_image else HELPER_BYTES - helper_bytes
         helper_bytes += 0 if is_image else member.size
@@ -160,83 +151,38 @@ def _safe_members(tar: tarfile.TarFile, folder: Path, request: CutoutRequest,
 
 
 def _refuse_unsafe(member: tarfile.TarInfo, folder: Path, tar_name: str) -> None:
-    """Raise RefusedError for anything but a plain file inside the folder."""
+    """Raise RefusedError for anything but a plain file, or a folder, inside the folder."""
     parts = PurePosixPath(member.name).parts
     inside = not PurePosixPath(member.name).is_absolute() and ".." not in parts and "\\" not in member.name
     if not inside or ":" in member.name:
         raise RefusedError(f"{tar_name}: the name '{member.name[:80]}' leads out of the folder; nothing of it is used")
-    if not member.isreg() or member.issparse():
+    if not (member.isreg() or member.isdir()) or member.issparse():
         raise RefusedError(f"{tar_name}: '{member.name[:80]}' is a link, a device or the like, expected plain files; "
                            "nothing of it is used")
     tarfile.data_filter(member, str(folder))
 
 
-def _sort_in(unpacked: Unpacked, path: Path, names: re.Pattern[str], request: CutoutRequest) -> None:
+def _sort_in(unpacked: Unpacked, path: Path, request: CutoutRequest) -> None:
     """Enter an extracted file among the images or the rejected ones."""
-    match = names.fullmatch(path.name)
+    time = time_in_name(path.name, request.series)
     try:
-        if match is None:
+        if time is None:
             raise ValueError("name is not one of the series", f"expected a name like {request.series}.YYYYMMDD_…")
-        time = datetime.strptime(match[1], "%Y%m%d_%H%M%S")
         check_cutout(path, request, time)
         if time in unpacked.images:
             raise ValueError("second image of one time", f"{unpacked.images[time].name} is used")
     except ValueError as error:
-        # a reader's own words name the temporary folder
-        known = len(error.args) == 2
-        reason, detail = error.args if known else ("not a readable image", str(error).removeprefix(f"{path}: "))
-        unpacked.rejected.append((path.name, reason, detail if known else detail.partition(" (")[0]))
+        unpacked.rejected.append((path.name, *error.args))
         path.unlink()
     else:
         unpacked.images[time] = path
 
 
-def check_cutout(path: Path, request: CutoutRequest, time: datetime) -> None:
-    """Open a cut-out and check it against its request.
-
-    Parameters
-    ----------
-    path : Path
-        FITS file.
-    request : CutoutRequest
-        Size and time range.
-    time : datetime
-        In the file's name [TAI].
-
-    Raises
-    ------
-    ValueError
-        Reason and detail: outside the request's range, unreadable, of another size, QUALITY below 0, T_REC of another
-        time.
-    """
-    if not request.start <= time <= request.stop:
-        raise ValueError("time outside the request", f"{time} is not in {request.time_range}")
-    field = read_magnetogram(path)
-    size = (request.patch_pixels, request.patch_pixels)
-    if field.shape != size:
-        raise ValueError("wrong size", f"expected {size[0]}x{size[1]} pixels, got {field.shape[1]}x{field.shape[0]}")
-    header = _read_cards(path)
-    quality = signed_quality(str(header.get("QUALITY", "")))
-    if quality is not None and quality < 0:
-        raise ValueError("QUALITY below 0", f"QUALITY {quality & 0xFFFFFFFF:#010x}")
-    record_time = str(header.get("T_REC", "")).strip()
-    if record_time and parse_record_time(record_time) != time:
-        raise ValueError("T_REC is not the time in the name", record_time)
-
-
-def _read_cards(path: Path) -> Mapping[str, object]:
-    """Return the cards of the image's header: extension 1, behind an empty primary unit."""
-    try:
-        import fitsio
-    except ImportError:  # no wheel for every system
-        from astropy.io import fits
-
-        return fits.getheader(path, 1)
-    return fitsio.read_header(str(path), ext=1)
+# ---------------------------------------------------------------------------- the region's folder
 
 
 def put_in_place(unpacked: Unpacked, folder: Path, series: str) -> None:
-    """Rename checked images into their folder, one spelling of the name a time.
+    """Rename checked images into their folder, one spelling of the name a time; on disk when this returns.
 
     Parameters
     ----------
@@ -254,6 +200,36 @@ def put_in_place(unpacked: Unpacked, folder: Path, series: str) -> None:
         stamp, camera = names.fullmatch(path.name).groups()
         target = folder / f"{series}.{stamp}_TAI.{camera}.magnetogram.fits"
         other = present.get((stamp, camera), target)
+        _flush(path)
         path.replace(target)
         if other.name != target.name and not other.samefile(target):
             other.unlink()
+    for changed in (folder, folder.parent):
+        _flush(changed)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk, where the system lets one open folders."""
+    if path.is_dir() and os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def images_in_place(folder: Path) -> int:
+    """Return the number of images in a region's folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Need not exist.
+
+    Returns
+    -------
+    int
+        Of FITS files; empty ones, as a machine that lost its power may leave them, are none.
+    """
+    return sum(path.stat().st_size > 0 for path in folder.glob("*.fits"))

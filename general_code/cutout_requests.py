@@ -20,7 +20,7 @@ BYTES_PER_PIXEL = 1.13  # 570 GB for the 1.41 million 600x600 cut-outs of 2010-2
 EXPORT_SECONDS_PER_RECORD = 240 / 1800  # JSOC takes about 4 minutes for 1,800 records
 DOWNLOAD_BYTES_PER_SECOND = 0.5e6  # a slow day's rate
 _LIST_LINE = re.compile(r"\s*(\d{4,5})\s*,\s*(\d{8})\s*,\s*(\d{1,4})\s*")
-_SERIES = re.compile(r"[A-Za-z]\w*\.\w*_(\d+)s(?:_\w+)?")
+_SERIES = re.compile(r"[A-Za-z]\w*\.M_(\d+)s(?:_\w+)?", re.IGNORECASE)  # of line-of-sight magnetograms
 
 
 class Passage(NamedTuple):
@@ -137,7 +137,7 @@ class CutoutRequest:
 
 
 def cadence_of(series: str) -> int:
-    """Return the cadence that a series has in its name.
+    """Return the cadence that a series of line-of-sight magnetograms has in its name.
 
     Parameters
     ----------
@@ -152,11 +152,13 @@ def cadence_of(series: str) -> int:
     Raises
     ------
     UserError
-        When the name has none.
+        When the name has none, or is not of line-of-sight magnetograms: the segment `magnetogram` is asked for, and
+        other series have none.
     """
     match = _SERIES.fullmatch(series)
     if match is None or not int(match[1]) or 86400 % int(match[1]):
-        raise UserError(f"series: expected a name with its cadence like hmi.M_720s, got '{series}'")
+        raise UserError(f"series: expected line-of-sight magnetograms, with their cadence in the name like hmi.M_720s, "
+                        f"got '{series}'")
     return int(match[1])
 
 
@@ -301,8 +303,12 @@ def disk_bytes(requests: Sequence[CutoutRequest]) -> float:
     float
         [bytes], for Rice-compressed cut-outs of all records.
     """
-    images = [request.slot_count * request.patch_pixels**2 * BYTES_PER_PIXEL for request in requests]
-    return sum(images) + max(images, default=0.0)
+    return sum(map(_image_bytes, requests)) + max(map(_image_bytes, requests), default=0.0)
+
+
+def _image_bytes(request: CutoutRequest) -> float:
+    """Return the bytes of all cut-outs of a request."""
+    return request.slot_count * request.patch_pixels**2 * BYTES_PER_PIXEL
 
 
 def describe_effort(requests: Sequence[CutoutRequest]) -> str:
@@ -320,7 +326,8 @@ def describe_effort(requests: Sequence[CutoutRequest]) -> str:
     """
     records = sum(request.slot_count for request in requests)
     size = disk_bytes(requests)
-    seconds = records * EXPORT_SECONDS_PER_RECORD + size / DOWNLOAD_BYTES_PER_SECOND
+    seconds = (records * EXPORT_SECONDS_PER_RECORD
+               + sum(map(_image_bytes, requests)) / DOWNLOAD_BYTES_PER_SECOND)
     days, hours = seconds / 86400, seconds / 3600
     duration = f"{hours:.1f} h" if hours >= 1 else f"{seconds / 60:.1f} min"
     if days >= 3:

@@ -49,7 +49,10 @@ def within_limits(images: pd.DataFrame, max_latitude: float, max_longitude: floa
     unknown = images["latitude"].isna()
     for source in images["source"][unknown]:
         run.exclude(source, "no position", "before the first or after the last row of its region")
-    return images[~unknown & ~_outside(images, max_latitude, max_longitude, run)].reset_index(drop=True)
+    outside = _outside(images, max_latitude, max_longitude, run)
+    run.count("images_without_position", int(unknown.sum()))
+    run.count("images_outside_by_interpolated_position", int((outside & ~images["has_row"]).sum()))
+    return images[~unknown & ~outside].reset_index(drop=True)
 
 
 def as_published_selection(images: pd.DataFrame, max_latitude: float, max_longitude: float,

@@ -12,6 +12,7 @@ process          arguments of im_patch as submitted, so that a repetition is ide
 files_expected   records with an image at JSOC
 files_received   images that passed their checks and are in place
 tar_sha256       of the tar, as downloaded
+route            drms or browser: the one that submitted it, which alone can repeat it
 submitted        UTC of the submission
 attempts         submissions of this request
 last_error       the last thing that went wrong; kept until the region is done
@@ -50,6 +51,7 @@ class LedgerLine:
     files_expected: int = 0
     files_received: int = 0
     tar_sha256: str = ""
+    route: str = ""
     submitted: str = ""
     attempts: int = 0
     last_error: str = ""

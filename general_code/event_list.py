@@ -1,7 +1,8 @@
 """The event list of stage 3: made from NOAA's event reports, or taken as it stands.
 
 A list made here has a sidecar `<event_list>.json` with fingerprints of the reports and of the list, so that it is made
-again when the reports change, and a list from elsewhere, or edited by hand, is never replaced.
+again when the reports change, and a list from elsewhere, or edited by hand, is never replaced. The sidecar is written
+first and knows the list that it replaces, too: a kill between the two leaves a list that still counts as made here.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from general_code.flares import EventList, peak_fluxes, read_event_list
+from general_code.flares import DISORDER, EventList, peak_fluxes, read_event_list
 from general_code.noaa_archive import EventArchive, find_reports, missing_days, read_event_archive
 from general_code.noaa_text import Problem, is_region
 from general_code.stage_files import UserError, atomic_write, given
@@ -61,10 +62,10 @@ def obtain_event_list(event_list: Path, events_dir: Path, as_published: bool, ru
         path = published_name(event_list)
         state = list_state(path, events_dir, dated_by_report=True)
     if state.exists and (not state.made_here or state.up_to_date):
-        origin = "made from the reports as they are now" if state.made_here else "as it stands"
-        run.say(f"Reading {path}, {origin}" + ("" if state.made_here or as_published else
-                                               "; maxima after midnight are put right"))
-        return _read_list(path, as_published, state.made_here)
+        events = _read_list(path, as_published, state.made_here)
+        run.say(f"Reading {path}, " + ("made from the reports as they are now" if state.made_here else
+                                       "as it stands" + ("" if as_published else _midnight_text(events))))
+        return events
     if not events_dir.is_dir():
         raise UserError(f"event_list: expected a list at '{event_list}' or event reports in events_dir '{events_dir}' "
                         "to make it from, found neither; set one of them")
@@ -85,7 +86,7 @@ def optional_event_list(event_list: Path, run: StageRun) -> EventList | None:
     Returns
     -------
     EventList or None
-        None without a list.
+        None without a list. One that was made from reports knows their days.
 
     Raises
     ------
@@ -93,14 +94,15 @@ def optional_event_list(event_list: Path, run: StageRun) -> EventList | None:
         When there is a list that cannot be read.
     """
     if not given(event_list) or not event_list.is_file():
-        run.say(f"No event list at '{event_list}': persistence is not available")
+        at = f" at '{event_list}'" if given(event_list) else ""
+        run.say(f"No event list{at}: persistence is not available")
         return None
     try:
         events = read_event_list(event_list)
     except ValueError as error:
         raise UserError(f"event_list: {event_list}: {error}; mend it, or --event-list \"\" for none") from None
     run.say(f"{len(events):,} flares in {event_list}, {len(events.problems):,} rows of it without use")
-    return events
+    return replace(events, reported=_reported_days(event_list))
 
 
 def published_name(event_list: Path) -> Path:
@@ -139,10 +141,10 @@ def list_state(path: Path, events_dir: Path, dated_by_report: bool) -> ListState
     if not path.exists():
         return ListState(False, False, False)
     sidecar = read_sidecar(path) or {}
-    made_here = sidecar.get("origin") == MADE_BY and sidecar.get("list_sha256") == _sha256(path.read_bytes())
-    if not made_here:
+    content = _sha256(path.read_bytes())
+    if sidecar.get("origin") != MADE_BY or content not in (sidecar["list_sha256"], sidecar.get("replaced_sha256")):
         return ListState(True, False, False)
-    same_kind = sidecar.get("dated_by_report") == dated_by_report
+    same_kind = content == sidecar["list_sha256"] and sidecar["dated_by_report"] == dated_by_report
     fingerprint = reports_fingerprint(events_dir)
     same_reports = fingerprint in (sidecar.get("reports_sha256"), NO_REPORTS)
     return ListState(True, True, same_kind and same_reports)
@@ -201,17 +203,19 @@ def make_event_list(path: Path, events_dir: Path, dated_by_report: bool = False)
         raise UserError(f"events_dir: no X-ray flare with a maximum and a region in {len(archive.reports):,} event "
                         f"reports (YYYYMMDDevents.txt) in {events_dir}, {len(events.problems):,} problems; set "
                         "events_dir, or event_list to a list")
-    lines = [event_line(*event) for event in zip(events.time, events.region, events.flare_class, strict=True)]
-    with atomic_write(path) as file:
-        file.writelines(f"{line}\n" for line in lines)
+    text = "".join(f"{event_line(*event)}\n"
+                   for event in zip(events.time, events.region, events.flare_class, strict=True)).encode()
     content = {"origin": MADE_BY, "dated_by_report": dated_by_report, "reports": len(archive.reports),
-               "reports_sha256": fingerprint, "list_sha256": _sha256(path.read_bytes()), "flares": len(events),
-               "reported": [str(day) for day in events.period],
+               "reports_sha256": fingerprint, "list_sha256": _sha256(text),
+               "replaced_sha256": _sha256(path.read_bytes()) if path.is_file() else "", "flares": len(events),
+               "reported_days": [str(day) for day in events.reported],
                "after_midnight_lines": (np.flatnonzero(events.after_midnight) + 1).tolist(),
                "problems": [list(problem) for problem in events.problems]}
     with atomic_write(Path(f"{path}.json")) as file:
         json.dump(content, file, indent=1)
         file.write("\n")
+    with atomic_write(path, "wb") as file:
+        file.write(text)
     return events
 
 
@@ -248,9 +252,9 @@ def usable_flares(archive: EventArchive, dated_by_report: bool = False) -> Event
                 flares[flare] = listed
     order = list(flares) if dated_by_report else sorted(flares, key=lambda flare: flare[0])  # stable
     times = np.array([flare[0] for flare in order], dtype="datetime64[s]")
-    regions, classes = (np.array([flare[column] for flare in order], dtype="U5") for column in (1, 2))
+    regions, classes = (np.array([flare[column] for flare in order], dtype=str) for column in (1, 2))
     listed = np.array([flares[flare] for flare in order], dtype="datetime64[s]")
-    reported = (np.datetime64(days[0]), np.datetime64(days[-1])) if days else None
+    reported = np.array([report.date for report in archive.reports if report.whole], dtype="datetime64[D]")
     return EventList(times, regions, classes, peak_fluxes(classes), listed, problems, reported)
 
 
@@ -275,6 +279,13 @@ def event_line(time: np.datetime64, region: str, flare_class: str) -> str:
     return f"{day.replace('-', ' ')},{clock.replace(':', '')},{region},{flare_class}"
 
 
+def _midnight_text(events: EventList) -> str:
+    """Say what became of the maxima after midnight of a list from elsewhere."""
+    if any(problem.reason == DISORDER for problem in events.problems):
+        return "; its dates are not in order, so that maxima after midnight cannot be told and keep theirs"
+    return f"; {events.after_midnight.sum():,} maxima after midnight are put right"
+
+
 def _read_list(path: Path, as_published: bool, made_here: bool) -> EventList:
     """Return a list as it stands; one made here with what its sidecar remembers of the reports."""
     try:
@@ -287,8 +298,15 @@ def _read_list(path: Path, as_published: bool, made_here: bool) -> EventList:
     listed = events.time.copy()
     listed[np.array(sidecar["after_midnight_lines"], dtype=int) - 1] -= np.timedelta64(1, "D")
     problems = [Problem(*problem) for problem in sidecar["problems"]]
-    first, last = (np.datetime64(day) for day in sidecar["reported"])
-    return replace(events, listed_time=listed, problems=problems, reported=(first, last))
+    return replace(events, listed_time=listed, problems=problems, reported=_reported_days(path))
+
+
+def _reported_days(path: Path) -> np.ndarray | None:
+    """Return the days of the reports that a list was made from, None for a list from elsewhere."""
+    sidecar = read_sidecar(path) or {}
+    if sidecar.get("origin") != MADE_BY or sidecar["list_sha256"] != _sha256(path.read_bytes()):
+        return None
+    return np.array(sidecar["reported_days"], dtype="datetime64[D]")
 
 
 def _sha256(data: bytes) -> str:

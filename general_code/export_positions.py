@@ -7,10 +7,11 @@ rotation from there. As the export page does, the row nearest to the central mer
 import re
 from collections.abc import Iterable
 from datetime import date, timedelta
+from functools import cached_property
 from pathlib import Path
 
 from general_code.cutout_requests import Passage, Position
-from general_code.noaa_reports import read_region_summary, report_date
+from general_code.noaa_archive import read_summary_archive
 from general_code.stage_files import given
 
 UNKNOWN_LONGITUDE = 999.0  # [deg] from here on: the table's mark for "not known"
@@ -61,7 +62,7 @@ def _is_number(text: str) -> bool:
 
 
 class SummaryPositions:
-    """Positions of regions from a folder of daily region summaries.
+    """Positions of regions from a folder of daily region summaries, which is read when the first is asked for.
 
     Parameters
     ----------
@@ -70,44 +71,20 @@ class SummaryPositions:
     """
 
     def __init__(self, srs_dir: Path) -> None:
-        self._paths: dict[date, Path] = {}
-        if given(srs_dir) and srs_dir.is_dir():
-            for path in sorted(srs_dir.rglob("*SRS.txt")):
-                try:
-                    self._paths.setdefault(report_date(path.name), path)
-                except ValueError:
-                    continue  # not a summary
+        self.srs_dir = srs_dir
 
-    def days(self) -> list[date]:
-        """Return the days that have a summary.
-
-        Returns
-        -------
-        list of datetime.date
-            In order.
-        """
-        return sorted(self._paths)
-
-    def rows(self, day: date) -> list[tuple[str, Position]]:
-        """Return the rows of section I of a day's summary.
-
-        Parameters
-        ----------
-        day : datetime.date
-            Of the summary's name.
-
-        Returns
-        -------
-        list of (str, Position)
-            Region and position at 24:00 of the day before; empty when there is no summary or it cannot be read.
-        """
-        try:
-            summary = read_region_summary(self._paths[day])
-        except (KeyError, OSError, ValueError):
-            return []
-        # locations are valid at 24:00 of the day before, which the table writes so
-        t_ref = f"{day - timedelta(days=1):%Y.%m.%d}_23:59:59Z"
-        return [(row.region, Position(t_ref, f"{row.longitude:g}", f"{row.latitude:g}")) for row in summary.rows]
+    @cached_property
+    def table(self) -> dict[str, list[tuple[date, Position]]]:
+        """Days of the summaries' names and positions at their 00:00, in order of time, of every region."""
+        table: dict[str, list[tuple[date, Position]]] = {}
+        if given(self.srs_dir) and self.srs_dir.is_dir():
+            for row in read_summary_archive(self.srs_dir).table.itertuples():
+                day = row.date.date()
+                # 24:00 of the day before, which JSOC's table writes so
+                t_ref = f"{day - timedelta(days=1):%Y.%m.%d}_23:59:59Z"
+                position = Position(t_ref, f"{row.longitude:g}", f"{row.latitude:g}")
+                table.setdefault(row.region, []).append((day, position))
+        return table
 
     def position(self, passage: Passage) -> Position | None:
         """Return a region's position nearest to the central meridian.
@@ -122,6 +99,6 @@ class SummaryPositions:
         Position or None
             None when no summary has the region.
         """
-        days = [passage.first_day + timedelta(days=day) for day in range(passage.days + 1)]
-        return nearest_to_meridian(position for day in days for region, position in self.rows(day)
-                                   if region == passage.region)
+        last_day = passage.first_day + timedelta(days=passage.days)
+        return nearest_to_meridian(position for day, position in self.table.get(passage.region, ())
+                                   if passage.first_day <= day <= last_day)

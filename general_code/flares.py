@@ -13,15 +13,16 @@ import numpy as np
 import pandas as pd
 
 from general_code.noaa_text import Problem, is_region, read_lines, region_codes
+from general_code.sorted_search import range_minimum, region_time_keys, whole_seconds
 
 CLASS_EXPONENTS = {"A": -8, "B": -7, "C": -6, "M": -5, "X": -4}  # peak flux of A1.0, B1.0, ... [10^n W/m2], 1-8 A
 NO_FLARE = "0"
 FLARE_CLASS = r"[ABCMX]\d{1,3}(?:\.\d*)?"  # pattern of a GOES class
 AFTER_MIDNIGHT = np.timedelta64(2 * 3600, "s")  # a maximum up to here can belong to a flare that began the day before
 DAY = np.timedelta64(86400, "s")
+DISORDER = "dates not in order"
 
 _EVENT = re.compile(r"(\d{4}) (\d\d) (\d\d),([ABU]?\d{4}|[ABU]?////|),(\d{4,5}|),([^,]+)")
-_KEY_BITS = 41  # a sort key is region * 2**41 + seconds: room for tens of thousands of years
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class EventList:
         datetime64[s], as the published list dates it: by the report, the day on which the flare began.
     problems : list of Problem
         What the list, or the reports, hold besides: rows without a maximum or region, repeated, unreadable.
-    reported : tuple of numpy.datetime64, optional
-        First and last day of the reports that a list was made from; None when that is not known.
+    reported : numpy.ndarray, optional
+        datetime64[D], the days, in order, of the reports that a list was made from; None when they are not known.
     """
 
     time: np.ndarray
@@ -52,20 +53,46 @@ class EventList:
     peak_flux: np.ndarray
     listed_time: np.ndarray
     problems: list[Problem] = field(default_factory=list)
-    reported: tuple[np.datetime64, np.datetime64] | None = None
+    reported: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.time)
 
     @property
     def period(self) -> tuple[np.datetime64, np.datetime64]:
-        """First and last day that the list speaks of: of its reports, else of its flares."""
-        return self.reported or (self.time.min().astype("datetime64[D]"), self.time.max().astype("datetime64[D]"))
+        """First and last day that the list speaks of: of its reports, else of its flares; NaT for an empty list."""
+        known = self.reported is not None and len(self.reported)
+        days = self.reported if known else self.time.astype("datetime64[D]")
+        return (days.min(), days.max()) if len(days) else (np.datetime64("NaT", "D"),) * 2
 
     @property
     def after_midnight(self) -> np.ndarray:
         """Which maxima are on the day after the one in `listed_time`: bool, shape (n,)."""
         return self.time != self.listed_time
+
+    def covers(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """Tell for which spans of time the list speaks of every day: what it does not hold there has not happened.
+
+        Parameters
+        ----------
+        first, last : numpy.ndarray, shape (m,)
+            datetime64, the first and the last moment of each span, both included. For a forecast over N hours these
+            are t and t + N h - 1 s, for persistence t - N h + 1 s and t.
+
+        Returns
+        -------
+        numpy.ndarray
+            bool, shape (m,): False where a day of the span has no report or, when the reports are not known, lies
+            outside `period`; also where a time is missing (NaT), and for an empty list.
+        """
+        days = self.reported
+        if days is None and len(self):
+            days = np.arange(self.period[0], self.period[1] + 1)
+        if days is None or not len(days):
+            return np.zeros(len(first), dtype=bool)
+        begin, end = (np.asarray(times).astype("datetime64[D]") for times in (first, last))
+        number = np.searchsorted(days, end, side="right") - np.searchsorted(days, begin, side="left")
+        return ~np.isnat(begin) & ~np.isnat(end) & (number == (end - begin).astype(np.int64) + 1)
 
 
 @dataclass(frozen=True)
@@ -96,7 +123,7 @@ class ImageLabels:
         numpy.ndarray
             str, shape (m,): class of the largest flare in the window, `0` without one.
         """
-        classes = np.append(events.flare_class.astype("U5"), NO_FLARE)
+        classes = np.append(events.flare_class.astype(str), NO_FLARE)
         return classes[self.largest]  # -1 takes the last
 
 
@@ -154,7 +181,8 @@ def read_event_list(path: Path, as_published: bool = False) -> EventList:
     """Read an event list.
 
     A list dated by the reports, like the published one, is put right: after repeated rows are removed, a maximum
-    before 02:00 that stands behind a later one of the same date belongs to the next day.
+    before 02:00 that stands behind a later one of the same date belongs to the next day. The order tells this only in
+    a list whose dates never decrease; the dates of another one are left as they stand.
 
     Parameters
     ----------
@@ -166,8 +194,8 @@ def read_event_list(path: Path, as_published: bool = False) -> EventList:
     Returns
     -------
     EventList
-        Repeated rows once. Rows without a maximum (`////`) or a region, and rows that do not parse, are in
-        `problems`.
+        Repeated rows once. Rows without a maximum (`////`) or a region, rows that do not parse, and dates that
+        decrease, are in `problems`.
 
     Raises
     ------
@@ -178,19 +206,22 @@ def read_event_list(path: Path, as_published: bool = False) -> EventList:
     """
     rows, problems, seen = [], [], set()
     for number, text in enumerate(read_lines(path), start=1):
-        where = f"{path.name}, line {number}"
+        where, text = f"{path.name}, line {number}", text.strip()
         if text in seen:
             problems.append(Problem(where, "repeated row", text))
             continue
         seen.add(text)
         try:
-            rows.append(_parse_event(text.strip()))
+            rows.append(_parse_event(text))
         except _LeftOut as left_out:
             problems.append(Problem(where, *left_out.args))
     if not rows:
         raise ValueError("no line is like 'YYYY MM DD,HHMM,NNNN,C5.7'")
     listed, regions, classes = (np.array(column) for column in zip(*rows, strict=True))
-    times = listed if as_published else _right_days(listed)
+    times = listed
+    if not as_published:
+        times, disorder = _right_days(listed)
+        problems += [Problem(path.name, DISORDER, detail) for detail in disorder]
     return EventList(times, regions, classes, peak_fluxes(classes), listed, problems)
 
 
@@ -219,12 +250,15 @@ def _parse_event(text: str) -> tuple[np.datetime64, str, str]:
     return date + np.timedelta64(hours * 3600 + minutes * 60, "s"), region[-4:], flare_class.upper()
 
 
-def _right_days(listed: np.ndarray) -> np.ndarray:
-    """Return the times with the days of maxima after midnight put right by the order within each date."""
+def _right_days(listed: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Return the times with the days of maxima after midnight put right by the order within each date, or why not."""
     dates = listed.astype("datetime64[D]")
+    if (falls := np.flatnonzero(dates[1:] < dates[:-1])).size:
+        return listed, [f"a flare of {dates[falls[0] + 1]} stands behind one of {dates[falls[0]]}; maxima after "
+                        "midnight keep their dates"]
     latest = pd.Series(listed).groupby(dates).cummax().to_numpy()
     early = listed - dates < AFTER_MIDNIGHT
-    return np.where(early & (listed < latest), listed + DAY, listed)
+    return np.where(early & (listed < latest), listed + DAY, listed), []
 
 
 # ---------------------------------------------------------------------------- labels and persistence
@@ -255,12 +289,12 @@ def label_images(regions: Sequence[str], times: np.ndarray, events: EventList, f
         Places in `events`.
     """
     strong = np.flatnonzero(events.peak_flux >= peak_flux(flare_size))
-    keys = _sort_keys(events.region[strong], events.time[strong])
+    keys = _keys(events.region[strong], events.time[strong])
     order = np.argsort(keys, kind="stable")
     keys, places = keys[order], strong[order]
-    start = _sort_keys(regions, times)
+    start = _keys(regions, times)
     left = np.searchsorted(keys, start, side="right")
-    right = np.searchsorted(keys, start + _whole_seconds(window_hours), side="left")
+    right = np.searchsorted(keys, start + whole_seconds(window_hours), side="left")
     by_size = np.lexsort((np.arange(len(events)), -events.peak_flux))  # largest first, then by place
     rank = np.empty(len(events), dtype=np.int64)
     rank[by_size] = np.arange(len(events))
@@ -291,45 +325,11 @@ def persistence(regions: Sequence[str], times: np.ndarray, events: EventList, ho
         bool, shape (m,).
     """
     strong = events.peak_flux >= peak_flux(flare_size)
-    keys = np.sort(_sort_keys(events.region[strong], events.time[strong]))
-    end = _sort_keys(regions, times)
-    return np.searchsorted(keys, end, side="right") > np.searchsorted(keys, end - _whole_seconds(hours), side="right")
+    keys = np.sort(_keys(events.region[strong], events.time[strong]))
+    end = _keys(regions, times)
+    return np.searchsorted(keys, end, side="right") > np.searchsorted(keys, end - whole_seconds(hours), side="right")
 
 
-def range_minimum(values: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the minimum of `values[left:right]` for many ranges, by a table of minima over 1, 2, 4, ... values.
-
-    Parameters
-    ----------
-    values : numpy.ndarray, shape (n,)
-        int64, not negative.
-    left, right : numpy.ndarray, shape (m,)
-        int64, within 0..n.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64, shape (m,); -1 for an empty range.
-    """
-    minimum = np.full(len(left), -1, dtype=np.int64)
-    length = right - left
-    table, span = values, 1
-    while span <= length.max(initial=0):
-        fits = np.flatnonzero((length >= span) & (length < 2 * span))
-        minimum[fits] = np.minimum(table[left[fits]], table[right[fits] - span])
-        table, span = np.minimum(table[:-span], table[span:]), 2 * span
-    return minimum
-
-
-def _sort_keys(regions: Sequence[str], times: np.ndarray) -> np.ndarray:
-    """Return int64 keys that sort by region, then time; NaT sorts before every region."""
-    numbers = region_codes(regions)
-    seconds = np.asarray(times).astype("datetime64[s]")
-    known = (numbers >= 0) & ~np.isnat(seconds)
-    keys = (numbers << _KEY_BITS) + seconds.astype(np.int64)
-    return np.where(known, keys, np.int64(-2) << _KEY_BITS)
-
-
-def _whole_seconds(hours: float) -> int:
-    """Return a length in seconds, up to a whole one: times are whole seconds, so nothing lies between."""
-    return int(np.ceil(hours * 3600))
+def _keys(regions: Sequence[str], times: np.ndarray) -> np.ndarray:
+    """Return `region_time_keys` of regions as they are written."""
+    return region_time_keys(region_codes(regions), times)

@@ -6,21 +6,17 @@ decision (the classifier's own 0/1), split ("test", "validation" or "training").
 
 Calibration and the second threshold are chosen on the validation rows, climatology on the training rows; the test rows
 choose nothing. What a split cannot define (one class only, no images) is NaN: "not defined" in every output.
-
-References
-----------
-Platt 1999, Advances in Large Margin Classifiers, p. 61 (calibration, with its targets for few rows).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from general_code.flares import EventList, persistence
+from general_code.forecast_calibration import Calibration, fit_calibration
 from general_code.image_names import parse_image_names
-from general_code.region_bootstrap import region_bootstrap
+from general_code.region_bootstrap import paired_bootstrap, region_bootstrap
 from general_code.skill_scores import (
     DECISION_SCORES,
     PROBABILITY_SCORES,
@@ -37,30 +33,23 @@ NOT_AVAILABLE = "not available"
 VALIDATION_THRESHOLD = "threshold chosen on validation"
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Platt's sigmoid: probability = 1 / (1 + exp(-(slope score + intercept))); a slope of 0 says that
-    the score carries no information on the validation rows."""
+def flare_text(flare_size: str, window_hours: float) -> str:
+    """Say what is forecast.
 
-    slope: float
-    intercept: float
+    Parameters
+    ----------
+    flare_size : str
+        Smallest flare that counts; "" where that is not known.
+    window_hours : float
+        Within which it counts [h]; NaN where that is not known.
 
-    def probability(self, score) -> np.ndarray:
-        """Probability of a flare for each score.
-
-        Parameters
-        ----------
-        score : array_like
-            Of the forecast.
-
-        Returns
-        -------
-        ndarray
-            Same shape, in 0..1, rising with the score.
-        """
-        from scipy.special import expit
-
-        return expit(self.slope * np.asarray(score, dtype=float) + self.intercept)
+    Returns
+    -------
+    str
+        Like "C1.0 or larger within 24 h".
+    """
+    size = f"{flare_size} or larger" if flare_size else "any labelled size"
+    return size + (f" within {window_hours:g} h" if np.isfinite(window_hours) else "")
 
 
 def forecast_rows(filenames: Sequence[str], truth, score, decision, split) -> pd.DataFrame:
@@ -104,37 +93,6 @@ def forecast_rows(filenames: Sequence[str], truth, score, decision, split) -> pd
     return rows
 
 
-def fit_calibration(truth, score) -> Calibration | None:
-    """Fit Platt's sigmoid, its slope kept from falling below 0.
-
-    Parameters
-    ----------
-    truth, score : array_like, shape (n,)
-        Observed class and score of the validation rows.
-
-    Returns
-    -------
-    Calibration or None
-        None (not defined) with fewer than two classes.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    truth, score = np.asarray(truth), np.asarray(score, dtype=float)
-    flaring, quiet = int(truth.sum()), int(truth.size - truth.sum())
-    if not flaring or not quiet:
-        return None
-    target = np.where(truth == 1, (flaring + 1) / (flaring + 2), 1 / (quiet + 2))
-    centre, width = score.mean(), score.std() or 1.0
-    standard = np.tile((score - centre) / width, 2)[:, None]
-    model = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(
-        standard, np.repeat([1, 0], truth.size), sample_weight=np.concatenate([target, 1 - target]))
-    slope = model.coef_[0, 0] / width
-    if slope <= 0 or np.ptp(score) == 0:
-        mean = target.mean()
-        return Calibration(0.0, float(np.log(mean / (1 - mean))))
-    return Calibration(float(slope), float(model.intercept_[0] - slope * centre))
-
-
 def calibrate(rows: pd.DataFrame) -> tuple[pd.DataFrame, Calibration | None]:
     """Add the probability that the validation rows calibrate; the decision is not touched.
 
@@ -158,7 +116,7 @@ def calibrate(rows: pd.DataFrame) -> tuple[pd.DataFrame, Calibration | None]:
 
 def evaluate_forecast(rows: pd.DataFrame, forecast: str, decision_rule: str, calibration: Calibration | None,
                       flare_size: str, events: EventList | None = None, remarks: Sequence[str] = (),
-                      draws: int = 1000, seed: int = 0) -> dict:
+                      draws: int = 1000, seed: int = 0, window_hours: float = np.nan) -> dict:
     """Judge a forecast on the three splits, beside climatology and persistence.
 
     Parameters
@@ -174,43 +132,56 @@ def evaluate_forecast(rows: pd.DataFrame, forecast: str, decision_rule: str, cal
     events : EventList, optional
         As `flares.read_event_list` returns it; without it persistence is "not available".
     remarks : sequence of str, optional
-        Sentences for the reader of the statistics.
+        Sentences for the reader of the statistics, which begin with them.
     draws, seed : int
         Bootstrap samples over regions, and their seed.
+    window_hours : float, optional
+        Horizon of the labels: a flare within so many hours counts [h]; NaN where it is not known.
 
     Returns
     -------
     dict
-        forecast, decision_rule, flare_size, remarks, climatology, calibration, validation_threshold, bootstrap and
-        splits: {split: {regions, images, flaring_images, forecasts: {name: {score: value, intervals: {...}}}}}.
-        Undefined scores are NaN; persistence without an event list is the text "not available".
+        remarks, forecast, decision_rule, flare_size, flare_window_hours, climatology, calibration,
+        validation_threshold, bootstrap and splits: {split: {regions, images, flaring_images, forecasts: {name: {score:
+        value, intervals: {...}}}, differences: {persistence: {"TSS": own minus its, intervals: {...}}}}}. Undefined
+        scores are NaN; persistence without an event list is the text "not available".
     """
     training, validation = (rows[rows["split"] == split] for split in ("training", "validation"))
     climatology = float(training["class"].mean()) if len(training) else np.nan
     threshold = best_threshold(validation["class"], validation["score"])
     common = {"climatology": climatology, "draws": draws, "seed": seed}
-    report = {"forecast": forecast, "decision_rule": decision_rule, "flare_size": flare_size,
-              "remarks": list(remarks),
-              "climatology": climatology, "validation_threshold": threshold,
+    report = {"remarks": list(remarks), "forecast": forecast, "decision_rule": decision_rule, "flare_size": flare_size,
+              "flare_window_hours": window_hours, "climatology": climatology, "validation_threshold": threshold,
               "calibration": None if calibration is None else {"slope": calibration.slope,
                                                                "intercept": calibration.intercept},
               "bootstrap": {"unit": "region", "samples": draws, "level": 0.95, "seed": seed},
               "images_outside_event_list": _outside(rows, events), "splits": {}}
+    names = f"{forecast}, {decision_rule}", f"{forecast}, {VALIDATION_THRESHOLD}"
     for split in SPLITS:
-        part = rows[rows["split"] == split]
-        own = f"{forecast}, {decision_rule}"
-        forecasts = {own: score_forecast(part, part["decision"], part["probability"], **common),
-                     f"{forecast}, {VALIDATION_THRESHOLD}": _threshold_row(part, threshold, common)}
-        for name in PROBABILITY_SCORES:  # the same probabilities: the same scores and intervals
-            _copy_score(forecasts[own], forecasts[f"{forecast}, {VALIDATION_THRESHOLD}"], name)
-        forecasts |= baseline_forecasts(part, flare_size, events, **common)
-        report["splits"][split] = {"regions": part["region"].nunique(), "images": len(part),
-                                   "flaring_images": int(part["class"].sum()), "forecasts": forecasts}
+        report["splits"][split] = _judge_split(rows[rows["split"] == split], names, threshold, flare_size, events,
+                                               common)
     return report
 
 
+def _judge_split(part: pd.DataFrame, names: tuple[str, str], threshold: float, flare_size: str,
+                 events: EventList | None, common: dict) -> dict:
+    """What `evaluate_forecast` reports of one split; the names are those of the two decisions."""
+    own, second = names
+    rules = _persistence_decisions(part, flare_size, events)
+    forecasts = {own: score_forecast(part, part["decision"], part["probability"], **common, score=part["score"]),
+                 second: _threshold_row(part, threshold, common)}
+    for name in PROBABILITY_SCORES:  # the same scores and probabilities: the same values and intervals
+        _copy_score(forecasts[own], forecasts[second], name)
+    forecasts |= _baseline_forecasts(part, rules, **common)
+    differences = {rule: NOT_AVAILABLE if flared is None else
+                   _difference(part, flared, forecasts[own]["TSS"] - forecasts[rule]["TSS"], common)
+                   for rule, flared in rules.items()}
+    return {"regions": part["region"].nunique(), "images": len(part), "flaring_images": int(part["class"].sum()),
+            "forecasts": forecasts, "differences": differences}
+
+
 def score_forecast(rows: pd.DataFrame, decision=None, probability=None, climatology: float = np.nan,
-                   draws: int = 1000, seed: int = 0) -> dict:
+                   draws: int = 1000, seed: int = 0, score=None) -> dict:
     """All scores of one forecast of one split, each with its 95 % interval.
 
     Parameters
@@ -223,6 +194,8 @@ def score_forecast(rows: pd.DataFrame, decision=None, probability=None, climatol
         Fraction of flaring training images.
     draws, seed : int
         Bootstrap samples over regions, and their seed.
+    score : array_like, shape (n,), optional
+        What AUC is computed from: defined also where the probability is not; without it the probability.
 
     Returns
     -------
@@ -230,48 +203,40 @@ def score_forecast(rows: pd.DataFrame, decision=None, probability=None, climatol
         Value of each score, and "intervals": {score: (low, high)}.
     """
     truth, scores = rows["class"].to_numpy(), {}
+    score = probability if score is None else score
     if decision is not None:
         decision = np.asarray(decision, dtype=int)
         scores |= skill_scores(truth, decision)
+    if score is not None:
+        scores["AUC"] = roc_auc(truth, score)
     if probability is not None:
         probability = np.asarray(probability, dtype=float)
-        scores |= {"AUC": roc_auc(truth, probability), "Brier": brier_score(truth, probability),
+        scores |= {"Brier": brier_score(truth, probability),
                    "BSS": brier_skill_score(truth, probability, climatology)}
-    intervals = region_bootstrap(truth, rows["region"], decision, probability, climatology, draws, seed)
+    intervals = region_bootstrap(truth, rows["region"], decision, probability, climatology, draws, seed, score=score)
     return scores | {"intervals": intervals}
 
 
-def baseline_forecasts(rows: pd.DataFrame, flare_size: str, events: EventList | None, climatology: float,
-                       draws: int = 1000, seed: int = 0) -> dict[str, dict | str]:
-    """The rows without any image that every table needs: climatology, persistence over 24 h and 48 h.
+def _persistence_decisions(rows: pd.DataFrame, flare_size: str, events: EventList | None) -> dict:
+    """Decision of each persistence rule by its name, None without an event list."""
+    regions, times = rows["region"].to_numpy(), rows["time"].to_numpy()
+    return {f"persistence {hours} h": None if events is None else persistence(regions, times, events, hours, flare_size)
+            for hours in PERSISTENCE_HOURS}
 
-    Parameters
-    ----------
-    rows : DataFrame
-        With class, region and time.
-    flare_size : str
-        Smallest flare that counts, for persistence.
-    events : EventList or None
-        Without it persistence is "not available".
-    climatology : float
-        Fraction of flaring training images; NaN without any.
-    draws, seed : int
-        Bootstrap samples over regions, and their seed.
 
-    Returns
-    -------
-    dict
-        {name: as `score_forecast`, or "not available"}.
-    """
+def _baseline_forecasts(rows: pd.DataFrame, rules: dict, climatology: float, draws: int,
+                        seed: int) -> dict[str, dict | str]:
+    """The rows without any image that every table needs: climatology, persistence over 24 h and 48 h."""
     forecasts = {"climatology": _climatology_row(rows, climatology, draws, seed)}
-    for hours in PERSISTENCE_HOURS:
-        name = f"persistence {hours} h"
-        if events is None:
-            forecasts[name] = NOT_AVAILABLE
-            continue
-        flared = persistence(rows["region"].to_numpy(), rows["time"].to_numpy(), events, hours, flare_size)
-        forecasts[name] = score_forecast(rows, flared, None, climatology, draws, seed)
-    return forecasts
+    return forecasts | {rule: NOT_AVAILABLE if flared is None else
+                        score_forecast(rows, flared, None, climatology, draws, seed) for rule, flared in rules.items()}
+
+
+def _difference(rows: pd.DataFrame, flared, value: float, common: dict) -> dict:
+    """The forecast's TSS minus that of a rule, with the interval of the paired bootstrap."""
+    forecasts = ({"decision": rows["decision"].to_numpy(dtype=int)}, {"decision": np.asarray(flared, dtype=int)})
+    intervals = paired_bootstrap(rows["class"].to_numpy(), rows["region"], *forecasts, **common)
+    return {"TSS": value, "intervals": {"TSS": intervals["TSS"]}}
 
 
 def _climatology_row(rows: pd.DataFrame, climatology: float, draws: int, seed: int) -> dict:

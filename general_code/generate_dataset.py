@@ -15,7 +15,8 @@ Writes
                  region and time
     event_list   when it is missing or out of date, with `.json`
     beside label_file: `.json` (settings, counts), `.excluded.csv` (what was left out, and why), `.log`,
-                 `dataset_summary.png`, `nan_counts.csv` (so that no image is read twice)
+                 `dataset_summary.png` (`dataset_summary_NAME.png` beside another label file than Labels.txt),
+                 `nan_counts.csv` (so that no image is read twice)
 
 A flare counts for an image of its region when 0 < t_max - t_image < flare_window_hours and its peak flux is at least
 flare_size. Image times are TAI, flare times UTC (34 to 37 s behind): compared as they stand, as in the published
@@ -138,19 +139,22 @@ def check_places(user: UserDefinitions) -> None:
     UserError
         Names the setting and what it was found to be.
     """
-    dataset, source = user.dataset_dir.resolve(), user.image_dir.resolve()
+    dataset = user.dataset_dir.resolve()
     if user.dataset_dir.exists() and not user.dataset_dir.is_dir():
         raise UserError(f"dataset_dir: expected a folder, or nothing yet, at '{user.dataset_dir}', found a file; name "
                         "another folder")
     if user.event_list.is_dir():
         raise UserError(f"event_list: expected a file, or nothing yet, at '{user.event_list}', found a folder; the "
                         "folder of event reports is events_dir")
-    for setting in ("srs_dir", "events_dir", "label_file", "event_list"):
+    for setting in ("image_dir", "label_file", "event_list"):
         if getattr(user, setting).resolve() == dataset:
             raise UserError(f"dataset_dir '{user.dataset_dir}' is {setting}, too; name another folder")
-    if source == dataset or source in dataset.parents:
-        raise UserError(f"dataset_dir '{user.dataset_dir}' is, or lies in, image_dir '{user.image_dir}', which this "
-                        "stage never changes; name another folder")
+    for output in ("dataset_dir", "label_file"):
+        for source in ("image_dir", "srs_dir", "events_dir"):
+            place, folder = getattr(user, output), getattr(user, source)
+            if folder.is_dir() and folder.resolve() in (place.resolve(), *place.resolve().parents):
+                raise UserError(f"{output} '{place}' is, or lies in, {source} '{folder}', which this stage never "
+                                "changes; name another place")
 
 
 def select_by_position(images: pd.DataFrame, user: UserDefinitions, run: StageRun) -> pd.DataFrame:
@@ -184,7 +188,8 @@ def select_by_position(images: pd.DataFrame, user: UserDefinitions, run: StageRu
         run.say(f"{(~selected['has_row']).sum():,} images kept without a row on their day, as published")
     else:
         selected = within_limits(images, user.max_latitude_deg, user.max_longitude_deg, run)
-        run.say(f"Left out without a position: {images['latitude'].isna().sum():,} images; "
+        run.say(f"Left out without a position: {run.counts['images_without_position']:,} images, by an interpolated "
+                f"one: {run.counts['images_outside_by_interpolated_position']:,} (the published data set has both); "
                 f"positions interpolated: {(~selected['has_row']).sum():,} of those kept")
     refuse_nothing(selected, user, run)
     return selected

@@ -1,10 +1,13 @@
-"""Images into a data set without a change: hard link, copy or symbolic link; never over a different file."""
+"""Images into a data set without a change: hard link, copy or symbolic link; never over a different file.
+
+An image that is there already in another of the three ways is brought anew, in one step: the name always has the image.
+"""
 
 import errno
 import filecmp
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -77,7 +80,8 @@ def place_image(source: Path, target: Path, transfer: str) -> str:
     Returns
     -------
     str
-        "placed" (also when it is there already), "copied", or reason and detail joined by ": ".
+        "placed" (also when it is there already in this way), "copied" (also when it stays the copy that it is because
+        hard links are not possible), or reason and detail joined by ": ".
 
     Raises
     ------
@@ -91,19 +95,19 @@ def place_image(source: Path, target: Path, transfer: str) -> str:
         return f"{UNREADABLE}: {describe(error)}"
     if target.is_symlink() and not target.exists():
         target.unlink()  # a link to a file that has moved
-    if os.path.lexists(target):
-        return "placed" if _same_content(source, target) else (
-            f"{ANOTHER_FILE}: {target} is not {source}; remove it to have it replaced, or name another dataset_dir")
+    found = _how(source, target)
+    if found == "other":
+        return f"{ANOTHER_FILE}: {target} is not {source}; remove it to have it replaced, or name another dataset_dir"
+    if found == transfer or (found and _is_source(source, target)):
+        return "placed"
     if transfer == "symlink":
-        target.symlink_to(source.resolve())
+        _put(target, lambda path: path.symlink_to(source.resolve()))
         return "placed"
     if transfer == "hardlink":
-        try:
-            os.link(source.resolve(), target)
+        if _hard_link(source, target):
             return "placed"
-        except OSError as error:
-            if error.errno not in NO_HARD_LINK:
-                raise
+        if found == "copy":
+            return "copied"
     _copy(source, target)
     return "copied"
 
@@ -128,6 +132,40 @@ def _copy(source: Path, target: Path) -> None:
         os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def _how(source: Path, target: Path) -> str:
+    """Tell how an image is in its place: "hardlink", "copy", "symlink"; "" not at all; "other": another file is."""
+    if not os.path.lexists(target):
+        return ""
+    if not _same_content(source, target):
+        return "other"
+    if target.is_symlink():
+        return "symlink"
+    return "hardlink" if os.path.samestat(source.stat(), target.stat()) else "copy"
+
+
+def _is_source(source: Path, target: Path) -> bool:
+    """Tell whether two names are of one entry, by a link from one folder into the other: nothing to replace then."""
+    return target.parent.resolve() / target.name == source.resolve()
+
+
+def _put(target: Path, make: Callable[[Path], None]) -> None:
+    """Make a link under a temporary name and rename it over what is there."""
+    temporary = target.with_name(f".writing-{target.name}")  # a lock on the data set keeps other runs off it
+    make(temporary)
+    temporary.replace(target)
+
+
+def _hard_link(source: Path, target: Path) -> bool:
+    """Hard-link an image into its place; False where that is not possible."""
+    try:
+        _put(target, lambda path: os.link(source.resolve(), path))
+    except OSError as error:
+        if error.errno not in NO_HARD_LINK:
+            raise
+        return False
+    return True
+
+
 def _same_content(source: Path, target: Path) -> bool:
     """Tell whether two files are one, or copies by size and modification time, or equal byte for byte."""
     ours, theirs = source.stat(), target.stat()
@@ -141,16 +179,25 @@ def _same_content(source: Path, target: Path) -> bool:
 def _missing_bytes(sources: Sequence[Path], targets: Sequence[Path]) -> int:
     """Return how much there is still to copy [bytes]."""
     return sum(source.stat().st_size for source, target in zip(sources, targets, strict=True)
-               if source.exists() and not os.path.lexists(target))
+               if source.exists() and (not target.exists() or _how(source, target) in ("hardlink", "symlink")))
 
 
 def _require_room(sources: Sequence[Path], targets: Sequence[Path], transfer: str) -> None:
     """Raise UserError when copies would not fit."""
-    if not sources or transfer == "symlink":
+    if not sources or transfer == "symlink" or (transfer == "hardlink" and _links_are_possible(sources, targets)):
         return
-    folder = targets[0].parent
-    if transfer == "copy" or sources[0].stat().st_dev != folder.stat().st_dev:
-        require_free_space(folder, _missing_bytes(sources, targets), f"copies of {len(sources):,} images")
+    require_free_space(targets[0].parent, _missing_bytes(sources, targets), f"copies of {len(sources):,} images")
+
+
+def _links_are_possible(sources: Sequence[Path], targets: Sequence[Path]) -> bool:
+    """Try whether the first image that is there can be hard-linked: a file system, or its owner, may not allow it."""
+    for source, target in zip(sources, targets, strict=True):
+        if source.exists():
+            trial = target.with_name(".writing-trial")
+            possible = _hard_link(source, trial)
+            trial.unlink(missing_ok=True)
+            return possible
+    return True
 
 
 def full_disk(folder: Path, needed: float) -> UserError:

@@ -16,12 +16,13 @@ from general_code.cutout_requests import CutoutRequest, Passage, Position
 from general_code.export_positions import SummaryPositions
 from general_code.jsoc_faults import PendingRequestError, RefusedError, TransientError, network_step, persist
 from general_code.jsoc_service import REQUEST_ID, JsocService, SeriesRecord
-from general_code.stage_files import describe
+from general_code.stage_files import UserError, describe
 
 SUCCESS, PROCESSING, QUEUED, TOO_LARGE, FAILED, EXPIRED, NOT_FOUND, PENDING = range(8)
 QUEUED_FOR_TEST = 12
 UNKNOWN_REQUEST_TEXT = "invalid export DRMS record"  # newer servers: status 4 with this text in place of status 6
 TRANSIENT_TEXT = "save new export-request hash"  # status 4 that passes by itself
+ADDRESS_TEXT = "Cannot process your request"  # status 4 that no region can pass: it is about the address
 
 
 class ExportStatus(NamedTuple):
@@ -32,8 +33,8 @@ class ExportStatus(NamedTuple):
     text: str
 
 
-def find_position(service: JsocService, summaries: SummaryPositions, passage: Passage,
-                  say: Callable[[str], None]) -> Position:
+def find_position(service: JsocService, summaries: SummaryPositions, passage: Passage, say: Callable[[str], None],
+                  answers: Callable[[], bool] | None = None) -> Position:
     """Return a region's position: from the service's table, or, when that fails, from the region summaries.
 
     Parameters
@@ -46,6 +47,8 @@ def find_position(service: JsocService, summaries: SummaryPositions, passage: Pa
         Region and days.
     say : callable
         Told which source was used when it is not the table.
+    answers : callable, optional
+        As in `persist`: with it a service that is down is waited for.
 
     Returns
     -------
@@ -62,7 +65,7 @@ def find_position(service: JsocService, summaries: SummaryPositions, passage: Pa
     fault: Exception = RefusedError(f"no position of region {passage.region} in JSOC's table of active regions nor in "
                                     "the region summaries (srs_dir)")
     try:
-        position = persist(lambda: service.position(passage.region), service.patience, say)
+        position = persist(lambda: service.position(passage.region), service.patience, say, answers)
         if position is not None:
             return position
     except RefusedError as error:
@@ -89,6 +92,8 @@ class DrmsRoute:
         For the user, one line each; for the log: the addresses of requests as sent.
     """
 
+    name = "drms"
+
     def __init__(self, service: JsocService, summaries: SummaryPositions, say: Callable[[str], None],
                  note: Callable[[str], None]) -> None:
         self.service, self.summaries, self.say, self.note = service, summaries, say, note
@@ -98,6 +103,16 @@ class DrmsRoute:
 
     def __exit__(self, *error: object) -> None:
         pass
+
+    def answers(self) -> bool:
+        """Tell whether all is there that this route needs besides the service.
+
+        Returns
+        -------
+        bool
+            True: it needs nothing else.
+        """
+        return True
 
     def submit(self, request: CutoutRequest, records: Sequence[SeriesRecord], process: str,
                submitting: Callable[[str], object]) -> str:
@@ -127,14 +142,13 @@ class DrmsRoute:
             As `judge_submission` and `find_position` say, or the network.
         """
         options = dict(option.split("=", 1) for option in process.split(",")) if process else request.process(
-            find_position(self.service, self.summaries, request.passage, self.say), records[0].time, records[-1].time)
+            find_position(self.service, self.summaries, request.passage, self.say, self.service.answers),
+            records[0].time, records[-1].time)
         submitting(",".join(f"{name}={value}" for name, value in options.items()))
-        with _sent_urls() as urls, _drms_step("export request"):
+        with _noted_urls(lambda url: self.note(f"{request.region}: sending {url}")), _drms_step("export request"):
             answer = self.service.client.export(
                 request.record_set + "{magnetogram}", method="url-tar", protocol="fits",
                 filenamefmt=request.file_name_format, email=self.service.email, process={"im_patch": options})
-        for url in urls:
-            self.note(f"{request.region}: sent {url}")
         return judge_submission(answer.status, answer.id or "", _error_text(answer))
 
     def status(self, request_id: str) -> ExportStatus:
@@ -185,6 +199,8 @@ def judge_submission(code: int, request_id: str, text: str) -> str:
         Status 7: the address, or this machine's, has other requests pending.
     TransientError
         Status 4 that passes by itself; status 6; an accepted request without a number.
+    UserError
+        The address is not registered (any more).
     RefusedError
         Everything else.
     """
@@ -196,9 +212,28 @@ def judge_submission(code: int, request_id: str, text: str) -> str:
     if code == PENDING:
         pending = REQUEST_ID.search(text)
         raise PendingRequestError(pending[0] if pending else "", text)
+    if ADDRESS_TEXT in text:
+        raise UserError(f"email: JSOC takes no requests of this address: {text}; register it again, or correct "
+                        "--email, and start again: what is done is kept")
     if code == TOO_LARGE:
         raise RefusedError(f"too large for one request: {text}; shorten the region's line in the list")
     raise RefusedError(f"JSOC refused the request: {text or 'no reason given'}")
+
+
+def is_unknown(status: ExportStatus) -> bool:
+    """Tell whether a status means that JSOC does not know the request, or not yet.
+
+    Parameters
+    ----------
+    status : ExportStatus
+        As answered.
+
+    Returns
+    -------
+    bool
+        True for status 6, and for status 4 with the text that newer servers send in its place.
+    """
+    return status.code == NOT_FOUND or (status.code == FAILED and UNKNOWN_REQUEST_TEXT in status.text)
 
 
 def _error_text(answer: drms.client.ExportRequest) -> str:
@@ -218,20 +253,24 @@ def _drms_step(step: str) -> Iterator[None]:
     try:
         with network_step(step):
             yield
+    except UserError:
+        raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise TransientError(f"{step}: the answer is not one of JSOC's ({describe(error)})") from None
 
 
-class _sent_urls(logging.Handler):
-    """Collect the addresses of export requests that drms opens, which it tells to nobody but its log."""
+class _noted_urls(logging.Handler):
+    """Note the addresses of export requests when drms opens them, which it tells to nobody but its log."""
 
-    def __enter__(self) -> list[str]:
-        self.urls: list[str] = []
+    def __init__(self, note: Callable[[str], object]) -> None:
+        super().__init__()
+        self.note = note
+
+    def __enter__(self) -> None:
         self._level, self._propagates = drms.logger.level, drms.logger.propagate
         drms.logger.setLevel(logging.DEBUG)
         drms.logger.propagate = False
         drms.logger.addHandler(self)
-        return self.urls
 
     def __exit__(self, *error: object) -> None:
         drms.logger.removeHandler(self)
@@ -239,6 +278,6 @@ class _sent_urls(logging.Handler):
         drms.logger.propagate = self._propagates
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the address of an export request."""
+        """Note the address of an export request."""
         if "op=exp_request" in record.getMessage():
-            self.urls.append(record.getMessage().partition("URL for request: ")[2])
+            self.note(record.getMessage().partition("URL for request: ")[2])

@@ -19,11 +19,13 @@ Result = TypeVar("Result")
 
 
 class TransientError(Exception):
-    """May pass: the same step is tried again."""
+    """May pass: the same step is tried again, unless its tries are used up (`spent`)."""
+
+    spent = False
 
 
 class OutageError(TransientError):
-    """No answer from the service at all, or one from the machine in front of it (5xx)."""
+    """No answer from the service at all, or one that is not its own (HTTP 5xx, a page of maintenance)."""
 
 
 class DamagedTarError(TransientError):
@@ -44,6 +46,10 @@ class PendingRequestError(Exception):
     def __init__(self, request_id: str, message: str) -> None:
         super().__init__(message)
         self.request_id = request_id
+
+
+class BlockedError(UserError):
+    """The service refuses this machine: the run ends, before it asks once for each region."""
 
 
 class ServiceDownError(UserError):
@@ -138,19 +144,25 @@ def network_step(step: str) -> Iterator[None]:
 
     Raises
     ------
+    BlockedError
+        With HTTP status 403.
     OutageError
-        When nobody answers, or with HTTP status 5xx, 408 or 429.
+        When nobody answers, with HTTP status 5xx, 408 or 429, and for an answer that is not JSON.
     TransientError
-        For another HTTP status that is a failure, and an answer that is not JSON.
+        For another HTTP status that is a failure.
     """
     try:
         yield
     except HTTPError as error:
         error.close()
+        if error.code == 403:
+            raise BlockedError(f"{step}: HTTP status 403: the service refuses this machine's address, or what is "
+                               "between does; what is done is kept: ask jsoc_help@jsoc.stanford.edu (the network's "
+                               "office for a proxy), then start again") from None
         kind = OutageError if error.code >= 500 or error.code in (408, 429) else TransientError
         raise kind(f"{step}: HTTP status {error.code}") from None
     except (UnicodeDecodeError, json.JSONDecodeError):
-        raise TransientError(f"{step}: the answer is not JSON (a web page of a proxy or of maintenance?)") from None
+        raise OutageError(f"{step}: the answer is not JSON (a web page of a proxy or of maintenance?)") from None
     except (URLError, TimeoutError, ConnectionError, HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise OutageError(f"{step}: {describe(reason) if isinstance(reason, Exception) else reason}") from None
@@ -163,13 +175,15 @@ def persist(step: Callable[[], Result], patience: Patience, say: Callable[[str],
     Parameters
     ----------
     step : callable
-        Without arguments; raises TransientError when it may be tried again.
+        Without arguments; raises TransientError when it may be tried again. One that is `spent` has been tried often
+        enough within the step and is passed on.
     patience : Patience
         Gives up after `max_attempts` tries.
     say : callable
         Told of each failed try, in one line.
     answers : callable, optional
-        Tells whether the service answers at all. While it does not, tries are not counted for `outage_seconds`.
+        Tells whether the service answers at all; asked after an OutageError. While it does not, tries are not counted
+        for `outage_seconds`.
     submission : bool, optional
         Longer pauses.
 
@@ -181,7 +195,7 @@ def persist(step: Callable[[], Result], patience: Patience, say: Callable[[str],
     Raises
     ------
     TransientError
-        The last one, when the tries are used up.
+        The last one, `spent`, when the tries are used up.
     ServiceDownError
         When the service is down for too long.
     """
@@ -190,6 +204,8 @@ def persist(step: Callable[[], Result], patience: Patience, say: Callable[[str],
         try:
             return step()
         except TransientError as error:
+            if error.spent:
+                raise
             fault = error
         if answers is not None and isinstance(fault, OutageError) and not answers():
             down_since = down_since or time.monotonic()
@@ -200,6 +216,7 @@ def persist(step: Callable[[], Result], patience: Patience, say: Callable[[str],
         else:
             failed, down_since = failed + 1, None
             if failed >= patience.max_attempts:
+                fault.spent = True
                 raise fault
         say(f"{fault}; next try in {pause:.3g} s")
         time.sleep(pause)

@@ -38,14 +38,20 @@ from general_code.jsoc_export import (
 )
 from general_code.jsoc_faults import OutageError, PendingRequestError, RefusedError, TransientError
 from general_code.jsoc_service import REQUEST_ID, JsocService, SeriesRecord
+from general_code.stage_files import UserError
 
 PAGE = "ajax/exportdata.html"
+LANDMARKS = ("ExportRecordSet", "ExportButton", "StatusRequestID", "ResetPageButton")  # of the page in all versions
 UNSET = "NotSpecified"
 FOUND = "found"
 NO_POSITION = re.compile("noRecords|noRegion|Not Found")  # in the region's field, where there is no position
 CHECK_LABELS = ("check parameters", "Check Params for Export")  # 2020 on, before
 SUBMIT_LABELS = ("submit", "Submit Export Request")  # 2020 on, before
 ARGUMENTS = ("im_patch", "t=0", "r=0", "c=0", "locunits=stony", "boxunits=pixels")  # that the page has to send
+CLICK = """const [button, labels] = arguments, label = button.value.trim();
+if (button.disabled || !labels.includes(label)) { return label || "(nothing)"; }
+button.click();
+return "";"""  # what the button says if it is not that; in one go, since the page may turn it to "cancel" at any time
 STATUS_TEXTS = (("is being processed", PROCESSING), ("waiting for processing", QUEUED), ("not found", NOT_FOUND),
                 ("too large", TOO_LARGE), ("Needs Intervention", TOO_LARGE), ("too old", EXPIRED))
 
@@ -71,6 +77,8 @@ class BrowserRoute:
         Further switches of Chromium.
     """
 
+    name = "browser"
+
     def __init__(self, service: JsocService, summaries: SummaryPositions, say: Callable[[str], None], evidence: Path,
                  chromedriver: str = "", headless: bool = True, arguments: Sequence[str] = ()) -> None:
         self.service, self.summaries, self.say, self.evidence = service, summaries, say, evidence
@@ -78,7 +86,7 @@ class BrowserRoute:
         self._status_number = ""
 
     def __enter__(self) -> "BrowserRoute":
-        self.page = Page(self._start(), self.service.patience.timeout_seconds, self.evidence)
+        self.page = Page(self._start(), self.service.patience.timeout_seconds, self.evidence, LANDMARKS)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -88,6 +96,25 @@ class BrowserRoute:
         """End the browser, if it is still there."""
         with suppress(WebDriverException, HTTPError):
             self.page.browser.quit()
+
+    def answers(self) -> bool:
+        """Tell whether the export page is there.
+
+        Returns
+        -------
+        bool
+            False when nobody answers, and for another page in its place.
+
+        Raises
+        ------
+        BlockedError
+            When this machine is refused.
+        """
+        try:
+            text = self.service.get_text(PAGE)
+        except TransientError:
+            return False
+        return any(landmark in text for landmark in LANDMARKS)
 
     def submit(self, request: CutoutRequest, records: Sequence[SeriesRecord], process: str,
                submitting: Callable[[str], object]) -> str:
@@ -113,8 +140,8 @@ class BrowserRoute:
         ------
         PendingRequestError, RefusedError, TransientError
             As `judge_submission` says, or the page.
-        PageChangedError
-            When the page lacks an element.
+        PageChangedError, UserError
+            When the page lacks an element, or does not know the address.
         """
         self._open()
         with browser_step(f"export page, region {request.region}"):
@@ -224,7 +251,8 @@ class BrowserRoute:
                    or page.label("ExportButton") == "cancel", "an answer on the address")
         answer = page.label("ExportNotifyMsg")
         if answer == "UNREGISTERED":  # a click on the check button would now register the address
-            raise RefusedError(f"the page says {answer} of {self.service.email}")
+            raise UserError(f"email: the export page says {answer} of {self.service.email}; register it again at "
+                            f"{self.service.base_url}ajax/register_email.html, and start again: what is done is kept")
         if answer not in ("", "REGISTERED"):
             raise TransientError(f"the page says {answer} of {self.service.email}")
 
@@ -236,7 +264,7 @@ class BrowserRoute:
             page.element("ExportCheckButton").click()
             page.until(lambda: self._may_submit() or self._pending(), "the submit button")
         if self._pending():
-            raise PendingRequestError("", page.label("ExportButtonMsg") or "the page says a request is pending")
+            raise self._pending_error()
         arguments, size = str(page.browser.execute_script("return ExportProcessingArgs")), request.patch_pixels
         expected = (*ARGUMENTS, f"width={size}", f"height={size}")
         lacking = [each for each in expected if each not in re.split("[,|]", arguments)]
@@ -254,10 +282,18 @@ class BrowserRoute:
         """Tell whether the page offers to cancel a pending request; a click would do it."""
         return self.page.label("ExportButton") == "cancel"
 
+    def _pending_error(self) -> PendingRequestError:
+        """Return what the page says of the pending request."""
+        return PendingRequestError("", self.page.label("ExportButtonMsg") or "the page says a request is pending")
+
     def _click_submit(self) -> str:
         """Click on submit, once, and return the number that the page gives."""
         page = self.page
-        page.element("ExportButton").click()
+        instead = page.browser.execute_script(CLICK, page.element("ExportButton"), SUBMIT_LABELS)
+        if instead == "cancel":
+            raise self._pending_error()
+        if instead:
+            raise TransientError(f"nothing was submitted: the page's button says '{instead}', expected 'submit'")
         try:
             page.until(lambda: REQUEST_ID.fullmatch(page.label("RequestIdPlace")) or page.label("ExportStatus"),
                        "a number of the request")

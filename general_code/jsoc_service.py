@@ -59,6 +59,12 @@ def signed_quality(text: str) -> int | None:
     return value - 2**32 if value >= 2**31 else value
 
 
+def _status_of(answer: dict[str, Any]) -> int | None:
+    """Return the status code in an answer, a number or its text; None without one."""
+    text = str(answer.get("status"))
+    return int(text) if re.fullmatch(r"-?\d+", text) else None
+
+
 class JsocService:
     """The queries of one JSOC host.
 
@@ -81,31 +87,52 @@ class JsocService:
             name="JSOC-Driver", cgi_baseurl=cgi, cgi_show_series="show_series", cgi_jsoc_info="jsoc_info",
             cgi_jsoc_fetch="jsoc_fetch", cgi_check_address="checkAddress.sh", http_download_baseurl=self.base_url))
 
+    def get_text(self, path: str) -> str:
+        """Return what the host has at a path.
+
+        Parameters
+        ----------
+        path : str
+            Below the base address, with its query.
+
+        Returns
+        -------
+        str
+            The body of the answer.
+
+        Raises
+        ------
+        BlockedError, OutageError, TransientError
+            As `network_step` says.
+        """
+        request = Request(urljoin(self.base_url, path), headers={"User-Agent": USER_AGENT})
+        with network_step(path.partition("?")[0]), urlopen(request, timeout=self.patience.timeout_seconds) as answer:
+            return answer.read().decode("latin-1")
+
     def _get_json(self, cgi: str, **arguments: str) -> dict[str, Any]:
         """Return the JSON object that one of the CGIs answers a GET with; TransientError when there is none."""
-        url = urljoin(self.base_url, f"cgi-bin/ajax/{cgi}?{urlencode(arguments)}")
-        request = Request(url, headers={"User-Agent": USER_AGENT})
-        with network_step(cgi), urlopen(request, timeout=self.patience.timeout_seconds) as answer:
-            content = json.loads(answer.read().decode("latin-1"))
+        with network_step(cgi):
+            content = json.loads(self.get_text(f"cgi-bin/ajax/{cgi}?{urlencode(arguments)}"))
         if not isinstance(content, dict):
             raise TransientError(f"{cgi}: the answer is not a JSON object")
         return content
 
     def answers(self) -> bool:
-        """Tell whether the service answers anything at all.
+        """Tell whether the service is at work.
 
         Returns
         -------
         bool
-            True also for an answer that is not a proper one.
+            True only for a proper answer on the user's address, whatever it says: a page of maintenance is none.
         """
         try:
-            self._get_json("checkAddress.sh", address=quote_plus(self.email), checkonly="1")
-        except OutageError:
-            return False
+            return _status_of(self._ask_for_address()) is not None
         except TransientError:
-            return True
-        return True
+            return False
+
+    def _ask_for_address(self) -> dict[str, Any]:
+        """Return what the service says of the user's address, which it decodes twice; registers nobody."""
+        return self._get_json("checkAddress.sh", address=quote_plus(self.email), checkonly="1")
 
     def check_address(self) -> None:
         """Ask whether the user's address is registered; registers nobody (checkonly=1).
@@ -117,9 +144,8 @@ class JsocService:
         TransientError
             When there is no proper answer.
         """
-        # the service decodes the address twice
-        answer = self._get_json("checkAddress.sh", address=quote_plus(self.email), checkonly="1")
-        status = signed_quality(str(answer.get("status")))
+        answer = self._ask_for_address()
+        status = _status_of(answer)
         if status == 2:
             return
         told = f"JSOC says '{answer.get('msg', 'nothing')}' (status {answer.get('status')})"
@@ -147,7 +173,7 @@ class JsocService:
         except TransientError:  # a service without this CGI tells it at the submission
             return ""
         found = REQUEST_ID.search(str(answer.get("msg", "")))
-        return found[0] if str(answer.get("status")) == "2" and found else ""
+        return found[0] if _status_of(answer) == 2 and found else ""
 
     def records(self, request: CutoutRequest) -> list[SeriesRecord]:
         """Return the records that the full-disk series has in the range of a request, those without image included.
@@ -160,7 +186,7 @@ class JsocService:
         Returns
         -------
         list of SeriesRecord
-            In order of time; one a time.
+            In order of time; one a time, of the records of two cameras one with an image.
 
         Raises
         ------
@@ -176,7 +202,9 @@ class JsocService:
                 record = SeriesRecord(parse_record_time(text), signed_quality(quality))
             except ValueError:
                 continue  # MISSING
-            records[record.time] = record
+            other = records.setdefault(record.time, record)
+            if other.quality is not None and other.quality < 0:
+                records[record.time] = record
         return [records[record_time] for record_time in sorted(records)]
 
     def position(self, region: str) -> Position | None:

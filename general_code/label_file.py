@@ -51,7 +51,8 @@ def read_label_file(label_file: Path, with_class: bool = True) -> tuple[pd.DataF
     -------
     pandas.DataFrame
         In the file's order, each image once: `filename` (str, without folder; a name without a region gets that of its
-        folder), `class` (str, `0` or e.g. `C4.7`; empty without classes), `region` (str), `time` (datetime64[s], TAI).
+        folder, one without an extension .fits), `class` (str, `0` or e.g. `C4.7`; empty without classes), `region`
+        (str), `time` (datetime64[s], TAI).
     list of Problem
         Lines that are not used.
 
@@ -141,6 +142,41 @@ def label_size(source: Path) -> str:
     return size
 
 
+def label_window_hours(source: Path) -> float:
+    """Return the window in which a flare counted when labels were made, as sidecars tell.
+
+    Parameters
+    ----------
+    source : Path
+        Label file, or a table made from one: stages 4 and 6 note the window with their counts.
+
+    Returns
+    -------
+    float
+        [h]; NaN where no sidecar tells.
+    """
+    sidecar = read_sidecar(source) or {}
+    hours = sidecar.get("counts", {}).get("flare_window_hours") or sidecar.get("settings", {}).get("flare_window_hours")
+    return float(hours) if isinstance(hours, int | float) and 0 < hours < np.inf else np.nan
+
+
+def label_counts(source: Path) -> dict[str, str | float]:
+    """Return what a stage notes in its counts of how the labels that it passes on were made.
+
+    Parameters
+    ----------
+    source : Path
+        Label file, or a table made from one.
+
+    Returns
+    -------
+    dict
+        flare_size, and flare_window_hours where it is known.
+    """
+    hours = label_window_hours(source)
+    return {"flare_size": label_size(source)} | ({} if np.isnan(hours) else {"flare_window_hours": hours})
+
+
 def _lines(label_file: Path, with_class: bool, problems: list[Problem],
            errors: str) -> Iterator[tuple[int, str, str, str, str]]:
     """Walk through the lines: number, folder, stem, extension, class; what is not like that goes to the problems."""
@@ -187,11 +223,12 @@ def _blocks(rows: Iterator[tuple]) -> Iterator[list[tuple]]:
 def _image_table(block: list[tuple[int, str, str, str, str]], source: str, problems: list[Problem]) -> pd.DataFrame:
     """Return filename, class, region, time and camera of the lines that name an image of a region."""
     numbers, folders, stems, extensions, classes = zip(*block, strict=True)
-    names = list(map(str.__add__, stems, extensions))
+    names = [stem + (extension or ".fits") for stem, extension in zip(stems, extensions, strict=True)]
     images = parse_image_names(list(map(str.__add__, folders, names)))
     fit = ((images["region"] != "") & images["time"].notna()).to_numpy()
     for row in np.flatnonzero(~fit):
-        problems.append(Problem(names[row], NOT_A_NAME, f"no region and time in it ({source}, line {numbers[row]})"))
+        problems.append(Problem(stems[row] + extensions[row], NOT_A_NAME,
+                                f"no region and time in it ({source}, line {numbers[row]})"))
     spelled = [name if name[:4].isdigit() else f"{region}_{SERIES}{name[len(SERIES):]}"
                for name, region in zip(names, images["region"].tolist(), strict=True)]
     images["filename"], images["class"] = pd.Series(spelled, dtype="str"), pd.Series(classes, dtype="str")

@@ -1,7 +1,8 @@
 """HMI line-of-sight magnetograms: FITS and PNG in and out. Fields are in gauss, shape (ny, nx), north up."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ except ImportError:  # no wheel for every system; astropy reads the same values,
 PNG_ZERO_LEVEL = 128  # grey level of 0 G in the published PNG images
 FITS_UNIT_GAUSS = 0.1  # BSCALE: the service delivers whole tenths of a gauss
 FITS_BLANK = -(2**31)  # BLANK: the integer that stands for NaN
+_UNREADABLE = (OSError, ValueError, TypeError, IndexError, KeyError, Warning)  # what the readers raise for damage
 
 
 def list_images(folder: Path, image_format: str) -> list[Path]:
@@ -56,12 +58,15 @@ def read_magnetogram(path: Path) -> np.ndarray:
     Raises
     ------
     ValueError
-        Names the file and why it cannot be used: missing, empty, damaged, not a 2-D image, wrong mode.
+        Names the file and why it cannot be used: missing, out of reach, empty, damaged, not a 2-D image, wrong mode.
     """
-    if not path.is_file():
-        raise ValueError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
-    if not path.stat().st_size:
-        raise ValueError(f"{path}: the file is empty")
+    try:
+        if not path.is_file():
+            raise ValueError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
+        if not path.stat().st_size:
+            raise ValueError(f"{path}: the file is empty")
+    except OSError as error:  # e.g. in a folder that must not be entered
+        raise ValueError(f"{path}: cannot be reached ({error.strerror})") from None
     reader = _read_png if path.suffix.lower() == ".png" else _read_fits
     field = reader(path)
     if field.ndim != 2 or not field.size:
@@ -71,42 +76,61 @@ def read_magnetogram(path: Path) -> np.ndarray:
 
 def _read_fits(path: Path) -> np.ndarray:
     """Return the first image of a FITS file [G], by cfitsio where it is at hand."""
-    try:
-        return (_read_fits_astropy if fitsio is None else _read_fits_cfitsio)(path)
-    except (OSError, ValueError, TypeError, IndexError, KeyError, Warning) as error:
-        raise ValueError(f"{path}: not a readable FITS image ({describe(error)})") from None
+    reader = _read_fits_astropy if fitsio is None else _read_fits_cfitsio
+    with suppress(*_UNREADABLE):
+        return reader(path)
+    try:  # once more: cfitsio also fails over messages that a damaged file before this one left in its memory
+        return reader(path)
+    except _UNREADABLE as error:
+        reason = "its header is no text" if isinstance(error, UnicodeDecodeError) else describe(error)
+        raise ValueError(f"{path}: not a readable FITS image ({reason})") from None
 
 
 def _read_fits_cfitsio(path: Path) -> np.ndarray:
     """Return the first image of a FITS file; BLANK pixels as NaN."""
+    end = 0
     with fitsio.FITS(str(path)) as file:
         for unit in file:
-            if unit.get_exttype(num=False) != "BINARY_TBL" and unit.get_info()["ndims"]:
-                return _physical(unit, unit.read())
-    raise ValueError("it holds no image")
-
-
-def _physical(unit: "fitsio.hdu.ImageHDU", pixels: np.ndarray) -> np.ndarray:
-    """Return float64 pixels with NaN where the header's BLANK stands; cfitsio scales but does not mask integers."""
-    header = unit.read_header()
-    blank = header.get("ZBLANK", header.get("BLANK"))
-    field = pixels.astype(np.float64)
-    if blank is not None:
-        field[field == blank * header.get("BSCALE", 1.0) + header.get("BZERO", 0.0)] = np.nan
-    return field
+            info = unit.get_info()
+            if unit.get_exttype(num=False) != "BINARY_TBL" and info["ndims"]:
+                unit.ignore_scaling = True  # cfitsio scales to single precision what has 16 bits
+                return _physical(unit[(slice(None),) * info["ndims"]], unit.read_header())
+            end = info["data_end"]
+    raise _no_image(path, end)
 
 
 def _read_fits_astropy(path: Path) -> np.ndarray:
     """Return the first image of a FITS file; BLANK pixels as NaN."""
     from astropy.io import fits  # half a second to import, needed only without fitsio
 
+    end = 0
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*truncated")  # astropy warns only, and may read zeros
-        with fits.open(path, memmap=False) as file:
+        with fits.open(path, memmap=False, do_not_scale_image_data=True) as file:
             for unit in file:
                 if unit.is_image and unit.data is not None:
-                    return unit.data.astype(np.float64)
-    raise ValueError("it holds no image")
+                    return _physical(unit.data, unit.header)
+                place = unit.fileinfo()
+                end = place["datLoc"] + place["datSpan"]
+    raise _no_image(path, end)
+
+
+def _physical(stored: np.ndarray, header: Mapping) -> np.ndarray:
+    """Return stored numbers as the header scales them, in float64, with NaN where an integer is its BLANK."""
+    field = stored.astype(np.float64)
+    field *= header.get("BSCALE", 1.0)
+    field += header.get("BZERO", 0.0)
+    blank = header.get("ZBLANK", header.get("BLANK"))
+    if blank is not None and stored.dtype.kind in "iu":
+        field[stored == blank] = np.nan
+    return field
+
+
+def _no_image(path: Path, end: int) -> ValueError:
+    """Return the error for a file in which no unit before the byte `end`, where the last one ends, is an image."""
+    left = path.stat().st_size - end
+    return ValueError(f"truncated or damaged: its last {left} bytes are no whole unit" if left else
+                      "it holds no image")
 
 
 def _read_png(path: Path) -> np.ndarray:
@@ -114,14 +138,16 @@ def _read_png(path: Path) -> np.ndarray:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path, formats=("PNG",)) as image:
-            if image.mode != "L":
-                raise ValueError(f"{path}: expected an 8-bit grey PNG (mode L), got mode {image.mode}")
-            return np.asarray(image, dtype=np.float64) - PNG_ZERO_LEVEL
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # no image of a region has 90 million pixels
+            with Image.open(path, formats=("PNG",)) as image:
+                if image.mode != "L":
+                    raise ValueError(f"{path}: expected an 8-bit grey PNG (mode L), got mode {image.mode}")
+                return np.asarray(image, dtype=np.float64) - PNG_ZERO_LEVEL
     except UnidentifiedImageError:
         raise ValueError(f"{path}: not a PNG image") from None
-    except (OSError, SyntaxError) as error:  # PIL raises SyntaxError for a broken chunk
-        raise ValueError(f"{path}: damaged PNG image ({describe(error)})") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"{path}: damaged PNG image ({describe(error)})") from None  # SyntaxError: a broken chunk
 
 
 # ---------------------------------------------------------------------------- writing

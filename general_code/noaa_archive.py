@@ -1,7 +1,8 @@
 """Folders of NOAA's daily texts: every report found, read once a day, and what is missing or cannot be used."""
 
-from collections.abc import Callable, Iterable
-from datetime import date, timedelta
+import os
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -23,7 +24,7 @@ class SummaryArchive(NamedTuple):
     ----------
     table : pandas.DataFrame
         One row a region and day, by date, then as the summary lists them: the columns of `SummaryRow` (`date` as
-        datetime64[s]). First passages only.
+        datetime64[s]) and `issued` (datetime64[s], UTC; NaT where the summary does not say). First passages only.
     days : list of datetime.date
         Days whose summary was read.
     problems : list of Problem
@@ -60,8 +61,18 @@ def read_summary_archive(folder: Path, first: date | None = None, last: date | N
     summaries, problems = _read_all(folder, "SRS", read_region_summary, first, last)
     rows = [row for summary in summaries for row in summary.rows]
     table = pd.DataFrame(rows, columns=SummaryRow._fields).astype({"region": "str", "date": "datetime64[s]"})
+    table["issued"] = np.array([_moment(summary.issued) for summary in summaries for _ in summary.rows],
+                               dtype="datetime64[s]")
     table, recurrences = first_passages(table)
     return SummaryArchive(table, [summary.date for summary in summaries], problems + recurrences)
+
+
+def _moment(stamp: str) -> np.datetime64:
+    """Return the time of a `date_stamp`, NaT where there is none or its clock does not exist."""
+    try:
+        return np.datetime64(datetime.strptime(stamp, "%Y%m%d %H%M"), "s")
+    except ValueError:
+        return np.datetime64("NaT", "s")
 
 
 def read_event_archive(folder: Path, first: date | None = None, last: date | None = None) -> EventArchive:
@@ -88,7 +99,7 @@ def find_reports(folder: Path, kind: str) -> tuple[list[tuple[date, Path]], list
     Parameters
     ----------
     folder : Path
-        Where to look.
+        Where to look, symbolic links to folders included.
     kind : {"SRS", "events"}
         The end of their names.
 
@@ -100,7 +111,7 @@ def find_reports(folder: Path, kind: str) -> tuple[list[tuple[date, Path]], list
         Files that are none.
     """
     found, problems = [], []
-    for path in folder.rglob("*"):
+    for path in _files(folder):
         match = REPORT_NAME.fullmatch(path.name)
         if not path.is_file() or (match and match["kind"].lower() != kind.lower()):
             continue
@@ -109,6 +120,19 @@ def find_reports(folder: Path, kind: str) -> tuple[list[tuple[date, Path]], list
         except ValueError as error:
             problems.append(Problem(str(path.relative_to(folder)), f"not named YYYYMMDD{kind}.txt", str(error)))
     return sorted(found), sorted(problems)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Walk through the files of a folder and of those in it, links followed; a folder that comes again gives none."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link leads back, or to a folder that was read under its other name
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        yield from (Path(place, name) for name in names)
 
 
 def missing_days(days: Iterable[date], first: date, last: date, kind: str) -> list[Problem]:

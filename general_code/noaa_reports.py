@@ -11,20 +11,30 @@ from typing import NamedTuple
 
 import numpy as np
 
-from general_code.noaa_text import Problem, date_stamp, header_problems, read_lines, region_number, report_date
+from general_code.noaa_flare_rows import FlareRow, parse_flare_row
+from general_code.noaa_text import (
+    Problem,
+    date_stamp,
+    header_problems,
+    read_lines,
+    read_text,
+    region_number,
+    report_date,
+    split_lines,
+)
 
+TRUNCATED_REPORT = "truncated event report"
+LONGEST_RISE = np.timedelta64(12, "h")  # from begin to maximum, or on to the end; 5.4 h is the longest of 2010-2018
 MAGNETIC_TYPES = ("Alpha", "Beta", "Gamma", "Delta", "Beta-Gamma", "Beta-Delta", "Gamma-Delta", "Beta-Gamma-Delta")
+
+NO_EVENTS = "NO EVENT REPORTS."
+ROW_OF_SECTION_IA = 3  # fields: a region without spots has number, location and longitude
 
 _LOCATION = re.compile(r"(?P<ns>[NS])(?P<latitude>\d{2})(?P<ew>[EW])(?P<longitude>\d{2,3})", re.IGNORECASE)
 _MCINTOSH = re.compile(r"[A-H][XRSAHK][XOIC]", re.IGNORECASE)
 _SECTION_I = re.compile(r"\s*I\.\s*REGIONS\s+WITH\s+SUNSPOTS", re.IGNORECASE)
-_NEXT_SECTION = re.compile(r"\s*(IA|II|III)\.\s", re.IGNORECASE)
+_NEXT_SECTION = re.compile(r"\s*(IA|II|III)\b", re.IGNORECASE)
 _COLUMN_TITLES = re.compile(r"\s*NMBR\s+LOCATION.*?MAG\s+TYPE(?P<rest>.*)", re.IGNORECASE)
-_CLOCK = r"(?P<{0}_flag>[ABU]?)(?P<{0}>\d{{4}}|////)"
-_XRAY_ROW = re.compile(
-    r"\s*(?P<number>\d{1,4})?\s*(?P<plus>\+)?\s+" + r"\s+".join(_CLOCK.format(c) for c in ("begin", "max", "end"))
-    + r"\s+(?P<observatory>\S{2,3})\s+(?:\S\s+)?XRA\s+(?:\d\S*-\S+\s+)?(?P<flare_class>[ABCMX]\d{1,2}(?:\.\d*)?)"
-    r"(?:\s+\d\S*E\S*)?(?:\s+(?P<region>\d{4,5}))?\s*", re.IGNORECASE)
 
 
 class SummaryRow(NamedTuple):
@@ -76,32 +86,6 @@ class RegionSummary(NamedTuple):
     problems: list[Problem]
 
 
-class FlareRow(NamedTuple):
-    """A GOES X-ray flare: one XRA row of an event report.
-
-    Attributes
-    ----------
-    begin, maximum, end : numpy.datetime64
-        UTC, to the second, on their right days; NaT where the row has `////`.
-    flare_class : str
-        Like `C5.7`.
-    region : str
-        NOAA number, four digits; "" for a flare that is attributed to no region.
-    report_date : datetime.date
-        Of the file: the day on which the flare began.
-    line : int
-        Of the file, from 1.
-    """
-
-    begin: np.datetime64
-    maximum: np.datetime64
-    end: np.datetime64
-    flare_class: str
-    region: str
-    report_date: date
-    line: int
-
-
 class EventReport(NamedTuple):
     """A day's X-ray flares, when the report was made ("" if it does not say), and what could not be read."""
 
@@ -109,6 +93,11 @@ class EventReport(NamedTuple):
     created: str
     rows: list[FlareRow]
     problems: list[Problem]
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing of the report is known to be missing."""
+        return not any(problem.reason == TRUNCATED_REPORT for problem in self.problems)
 
 
 # ---------------------------------------------------------------------------- region summaries
@@ -221,7 +210,7 @@ def _section_one(lines: list[str]) -> tuple[list[tuple[int, str]], bool]:
 def _parse_summary_row(text: str, day: date, line: int) -> tuple[SummaryRow, list[str]]:
     """Return a row of section I and what is wrong with its lesser fields; ValueError without number and location."""
     fields = text.split()
-    if len(fields) < 2 or not re.fullmatch(r"\d{4,5}", fields[0]):
+    if len(fields) in (0, 1, ROW_OF_SECTION_IA) or not re.fullmatch(r"\d{4,5}", fields[0]):
         raise ValueError(f"'{text[:40]}' is not a row like '2246 N19W56   108  0070 Hsx  01   01 Alpha'")
     region, (latitude, longitude) = region_number(fields[0]), parse_location(fields[1])
     faults: list[str] = []
@@ -270,7 +259,9 @@ def read_event_report(path: Path) -> EventReport:
     -------
     EventReport
         An XRA row that cannot be read is in `problems`; other types of event are passed over. A maximum before
-        the begin, or an end before the maximum, is on the next day.
+        the begin, or an end before the maximum, is on the next day; where that makes more than `LONGEST_RISE` it is
+        no time after midnight but a mistake: the row, or its end, is not used, and reported. So is a last line
+        without a line end: it may be cut off.
 
     Raises
     ------
@@ -279,10 +270,11 @@ def read_event_report(path: Path) -> EventReport:
     OSError
         When it cannot be opened.
     """
-    return parse_event_report(read_lines(path), report_date(path.name), path.name)
+    text = read_text(path)
+    return parse_event_report(split_lines(text), report_date(path.name), path.name, text.rstrip("\x1a")[-1:] in "\r\n")
 
 
-def parse_event_report(lines: list[str], day: date, name: str) -> EventReport:
+def parse_event_report(lines: list[str], day: date, name: str, ended: bool = True) -> EventReport:
     """Parse the lines of an event report.
 
     Parameters
@@ -293,6 +285,8 @@ def parse_event_report(lines: list[str], day: date, name: str) -> EventReport:
         By the file's name.
     name : str
         Of the file, for the problems.
+    ended : bool, optional
+        Whether the last line has its line end.
 
     Returns
     -------
@@ -300,6 +294,10 @@ def parse_event_report(lines: list[str], day: date, name: str) -> EventReport:
         See `read_event_report`.
     """
     problems = header_problems(lines, day, name)
+    if not ended and lines[-1].strip().upper() not in ("", NO_EVENTS):
+        problems.append(Problem(name, TRUNCATED_REPORT, f"{name}, line {len(lines)}: '{lines[-1].strip()[:40]}' has no "
+                                "line end; it is not used"))
+        lines = lines[:-1]
     rows: list[FlareRow] = []
     reported = False
     for number, text in enumerate(lines, start=1):
@@ -307,42 +305,31 @@ def parse_event_report(lines: list[str], day: date, name: str) -> EventReport:
         if text.startswith("#") or not re.search(r"\bXRA\b", text):
             continue
         try:
-            rows.append(_parse_flare_row(text, day, number))
+            row = parse_flare_row(text, day, number)
         except ValueError as error:
             problems.append(Problem(name, "row does not parse", f"{name}, line {number}: {error}; row skipped"))
+            continue
+        fault, row = _check_order(row)
+        if fault:
+            problems.append(Problem(name, fault, f"{name}, line {number}: '{text.strip()}'; "
+                                    f"{'row' if row is None else 'its end'} not used"))
+        rows += [row] if row else []
     if not reported and not rows:
-        problems.append(Problem(name, "truncated event report", f"{name}, line {len(lines)}: no line 'Event Begin Max "
+        problems.append(Problem(name, TRUNCATED_REPORT, f"{name}, line {len(lines)}: no line 'Event Begin Max "
                                 "End ...'; nothing to use"))
     return EventReport(day, date_stamp(lines), rows, problems)
 
 
-def _parse_flare_row(text: str, day: date, line: int) -> FlareRow:
-    """Return an XRA row; ValueError when it is not like NOAA's."""
-    if text[43:46] == "XRA":  # a blank time in its column is a missing one
-        for column in (11, 18, 28):
-            if not text[column:column + 4].strip():
-                text = f"{text[:column]}////{text[column + 4:]}"
-    match = _XRAY_ROW.fullmatch(text)
-    if match is None:
-        raise ValueError(f"'{text.strip()}' is not an XRA row of begin, max, end, class and region")
-    midnight = np.datetime64(day, "s")
-    begin = _clock_time(match["begin"], midnight)
-    maximum = _not_before(_clock_time(match["max"], midnight), begin)
-    end = _not_before(_clock_time(match["end"], midnight), begin if np.isnat(maximum) else maximum)
-    region = region_number(match["region"]) if match["region"] else ""
-    return FlareRow(begin, maximum, end, match["flare_class"].upper(), region, day, line)
+def _check_order(row: FlareRow) -> tuple[str, FlareRow | None]:
+    """Return what is wrong with the order of a row's times, and what of the row can be used."""
+    if _moved_too_far(row.begin, row.maximum):
+        return "maximum before begin", None
+    if _moved_too_far(row.begin if np.isnat(row.maximum) else row.maximum, row.end):
+        return "end before maximum", row._replace(end=np.datetime64("NaT", "s"))
+    return "", row
 
 
-def _clock_time(clock: str, midnight: np.datetime64) -> np.datetime64:
-    """Return HHMM of a day; NaT for `////`; ValueError for a time that does not exist."""
-    if clock == "////":
-        return np.datetime64("NaT", "s")
-    hours, minutes = int(clock[:2]), int(clock[2:])
-    if hours > 24 or minutes > 59 or (hours == 24 and minutes):
-        raise ValueError(f"there is no time {clock}")
-    return midnight + np.timedelta64(hours * 3600 + minutes * 60, "s")
-
-
-def _not_before(time: np.datetime64, earlier: np.datetime64) -> np.datetime64:
-    """Return a time that is not before an earlier one, a day later where it has to be."""
-    return time + np.timedelta64(86400, "s") if time < earlier else time  # False where either is NaT
+def _moved_too_far(earlier: np.datetime64, later: np.datetime64) -> bool:
+    """Tell whether a time was put on the next day without being one shortly after midnight; False without a time."""
+    next_day = later.astype("datetime64[D]") > earlier.astype("datetime64[D]")
+    return bool(next_day and later - earlier > LONGEST_RISE)

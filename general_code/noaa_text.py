@@ -63,7 +63,7 @@ def is_region(region: str, date: np.datetime64) -> bool:
     bool
         See above.
     """
-    return bool(region) and (region != "0000" or ROLL_OVER[0] <= date < ROLL_OVER[1])
+    return bool(region) and (region != "0000" or bool(ROLL_OVER[0] <= date < ROLL_OVER[1]))
 
 
 def region_codes(regions: Sequence[str]) -> np.ndarray:
@@ -113,8 +113,8 @@ def report_date(name: str) -> date:
         raise ValueError(f"there is no date {digits}") from None
 
 
-def read_lines(path: Path) -> list[str]:
-    """Return the lines of a text file, whatever its line ends.
+def read_text(path: Path) -> str:
+    """Return what a text file holds.
 
     Parameters
     ----------
@@ -123,8 +123,8 @@ def read_lines(path: Path) -> list[str]:
 
     Returns
     -------
-    list of str
-        Without line ends.
+    str
+        As it stands, without a byte order mark.
 
     Raises
     ------
@@ -138,8 +138,39 @@ def read_lines(path: Path) -> list[str]:
         raise ValueError("the file is empty")
     if re.search(rb"[\x00-\x08\x0e-\x19\x1b-\x1f]", data):  # a Ctrl-Z at the end is an old end of file
         raise ValueError("not a text file")
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
+    return data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
+
+
+def split_lines(text: str) -> list[str]:
+    """Return the lines of a text, whatever its line ends.
+
+    Parameters
+    ----------
+    text : str
+        Of a file.
+
+    Returns
+    -------
+    list of str
+        Without line ends.
+    """
     return text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return `split_lines` of `read_text`.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+
+    Returns
+    -------
+    list of str
+        Without line ends.
+    """
+    return split_lines(read_text(path))
 
 
 def _date_lines(lines: list[str]) -> list[tuple[int, re.Match[str]]]:

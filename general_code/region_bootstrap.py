@@ -4,6 +4,10 @@ The bootstrap draws regions, not images: the images of one region are strongly c
 images of 157 regions are 157 independent things. Two forecasts of the same images see the same samples
 (same regions and seed): their difference is the paired bootstrap.
 
+Below `MIN_REGIONS` regions with flaring images the samples say nothing of the true positive rate (one region drawn
+twice is that region again, an interval of width 0), nor without as many regions with quiet images of the true negative
+rate; what rests on both needs both. Such a score has no interval: NaN.
+
 References
 ----------
 Efron and Tibshirani 1993, An Introduction to the Bootstrap.
@@ -23,9 +27,11 @@ from general_code.skill_scores import (
     scores_from_counts,
 )
 
+MIN_REGIONS = 2  # with images of the class, or classes, that a score counts
 
-def bootstrap_scores(truth, regions: Sequence[str], decision=None, probability=None,
-                     climatology: float = np.nan, draws: int = 1000, seed: int = 0) -> dict[str, np.ndarray]:
+
+def bootstrap_scores(truth, regions: Sequence[str], decision=None, probability=None, climatology: float = np.nan,
+                     draws: int = 1000, seed: int = 0, score=None) -> dict[str, np.ndarray]:
     """Scores of `draws` samples of as many regions as there are, drawn with replacement, all images of each.
 
     Parameters
@@ -37,38 +43,54 @@ def bootstrap_scores(truth, regions: Sequence[str], decision=None, probability=N
     decision : array_like, shape (n,), optional
         Forecast class; without it TPR, TNR, HSS and TSS are left out.
     probability : array_like, shape (n,), optional
-        Forecast probability; without it AUC, Brier and BSS are left out, where it has NaN they are NaN.
+        Forecast probability; without it Brier and BSS are left out, where it has NaN they are NaN.
     climatology : float
         Fraction of flaring images among the training rows, for BSS.
     draws, seed : int
         Number of samples and seed of the draw.
+    score : array_like, shape (n,), optional
+        What AUC is computed from, as `roc_auc`; the probability where there is no score, no AUC without both.
 
     Returns
     -------
     dict of str to ndarray, shape (draws,)
-        NaN where a sample leaves a score undefined.
+        NaN where a sample leaves a score undefined, throughout where there are too few regions for it.
     """
     truth = check_classes(truth, "truth")
     check_same_length(truth, regions)
     codes, names = pd.factorize(np.asarray(regions), sort=True)
-    if not truth.size:
-        wanted = (DECISION_SCORES * (decision is not None)) + (PROBABILITY_SCORES * (probability is not None))
-        return {name: np.full(draws, np.nan) for name in wanted}
-    equal = np.full(len(names), 1 / len(names))
-    weights = np.random.default_rng(seed).multinomial(len(names), equal, draws).astype(float)
-    scores = {}
+    score = probability if score is None else score
+    wanted = DECISION_SCORES * (decision is not None) + PROBABILITY_SCORES[:1] * (score is not None) + (
+        PROBABILITY_SCORES[1:] * (probability is not None))
+    known = _scores_with_enough_regions(truth, codes, len(names))
+    scores = {name: np.full(draws, np.nan) for name in wanted}
+    if not known:
+        return scores
+    weights = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), draws) * 1.0
+    found = {}
     if decision is not None:
-        decision = check_classes(decision, "decision")
-        check_same_length(truth, decision)
-        counts = np.bincount(codes * 4 + 3 - 2 * truth - decision, minlength=4 * len(names)).reshape(-1, 4)
-        scores.update(scores_from_counts(weights @ counts))
+        found |= _bootstrap_decision_scores(truth, codes, check_classes(decision, "decision"), weights)
+    if score is not None:
+        found["AUC"] = _bootstrap_auc(truth, codes, np.asarray(score, float), weights)
     if probability is not None:
-        scores.update(_bootstrap_probability_scores(truth, codes, np.asarray(probability, float), climatology, weights))
-    return scores
+        found |= _bootstrap_brier_scores(truth, codes, np.asarray(probability, float), climatology, weights)
+    return scores | {name: samples for name, samples in found.items() if name in known}
+
+
+def _scores_with_enough_regions(truth, codes, n) -> set[str]:
+    """Scores that the bootstrap can tell about, by the number of regions with flaring and with quiet images."""
+    flaring, quiet = (np.unique(codes[truth == side]).size >= MIN_REGIONS for side in (1, 0))
+    known = {name for name, enough in (("TPR", flaring), ("TNR", quiet)) if enough}
+    if n >= MIN_REGIONS:
+        known |= {"Brier", "BSS"}
+    if flaring and quiet:
+        known |= {"HSS", "TSS", "AUC"}
+    return known
 
 
 def region_bootstrap(truth, regions: Sequence[str], decision=None, probability=None, climatology: float = np.nan,
-                     draws: int = 1000, seed: int = 0, level: float = 0.95) -> dict[str, tuple[float, float]]:
+                     draws: int = 1000, seed: int = 0, level: float = 0.95,
+                     score=None) -> dict[str, tuple[float, float]]:
     """Interval of each score that holds `level` of the bootstrap samples.
 
     Parameters
@@ -85,13 +107,15 @@ def region_bootstrap(truth, regions: Sequence[str], decision=None, probability=N
         Number of samples and seed of the draw.
     level : float
         Share of the samples inside the interval.
+    score : array_like, shape (n,), optional
+        For AUC; see `bootstrap_scores`.
 
     Returns
     -------
     dict of str to (float, float)
-        Lower and upper end; NaN where fewer than half of the samples define the score.
+        Lower and upper end; NaN where fewer than half of the samples define the score, and with too few regions.
     """
-    samples = bootstrap_scores(truth, regions, decision, probability, climatology, draws, seed)
+    samples = bootstrap_scores(truth, regions, decision, probability, climatology, draws, seed, score)
     return {name: percentile_interval(values, level) for name, values in samples.items()}
 
 
@@ -106,7 +130,7 @@ def paired_bootstrap(truth, regions: Sequence[str], first: dict, second: dict, c
     regions : sequence of str, length n
         Region of each image.
     first, second : dict
-        The forecasts of the same images: {"decision": ..., "probability": ...}, either may be missing.
+        The forecasts of the same images: {"decision": ..., "probability": ..., "score": ...}; any may be missing.
     climatology : float
         Fraction of flaring images among the training rows, for BSS.
     draws, seed : int
@@ -119,9 +143,28 @@ def paired_bootstrap(truth, regions: Sequence[str], first: dict, second: dict, c
     dict of str to (float, float)
         An interval that excludes 0 says that the forecasts differ.
     """
-    one, two = (bootstrap_scores(truth, regions, f.get("decision"), f.get("probability"), climatology, draws, seed)
-                for f in (first, second))
-    return {name: percentile_interval(one[name] - two[name], level) for name in one if name in two}
+    one, two = (bootstrap_scores(truth, regions, **forecast, climatology=climatology, draws=draws, seed=seed)
+                for forecast in (first, second))
+    return difference_intervals(one, two, level)
+
+
+def difference_intervals(first: dict[str, np.ndarray], second: dict[str, np.ndarray],
+                         level: float = 0.95) -> dict[str, tuple[float, float]]:
+    """Interval of the difference, first minus second, from the samples of two forecasts.
+
+    Parameters
+    ----------
+    first, second : dict of str to ndarray, shape (draws,)
+        As `bootstrap_scores` returns them for the same images, draws and seed: the same regions in each sample.
+    level : float
+        Share of the samples inside the interval.
+
+    Returns
+    -------
+    dict of str to (float, float)
+        Of each score that both have; NaN where it is not defined, as in `region_bootstrap`.
+    """
+    return {name: percentile_interval(first[name] - second[name], level) for name in first if name in second}
 
 
 def percentile_interval(samples: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -147,19 +190,32 @@ def percentile_interval(samples: np.ndarray, level: float = 0.95) -> tuple[float
     return float(low), float(high)
 
 
-def _bootstrap_probability_scores(truth, codes, probability, climatology, weights) -> dict[str, np.ndarray]:
-    """AUC, Brier and BSS of each sample of regions (weights: how often each region was drawn)."""
+def _bootstrap_decision_scores(truth, codes, decision, weights) -> dict[str, np.ndarray]:
+    """TPR, TNR, HSS and TSS of each sample of regions (weights: how often each region was drawn)."""
+    check_same_length(truth, decision)
+    counts = np.bincount(codes * 4 + 3 - 2 * truth - decision, minlength=4 * weights.shape[1]).reshape(-1, 4)
+    return scores_from_counts(weights @ counts)
+
+
+def _bootstrap_brier_scores(truth, codes, probability, climatology, weights) -> dict[str, np.ndarray]:
+    """Brier and BSS of each sample of regions."""
     check_same_length(truth, probability)
-    if np.isnan(probability).any():
-        return {name: np.full(len(weights), np.nan) for name in PROBABILITY_SCORES}
     n = weights.shape[1]
     images = weights @ np.bincount(codes, minlength=n)
     brier = weights @ np.bincount(codes, (probability - truth) ** 2, n) / images
     reference = weights @ np.bincount(codes, (climatology - truth) ** 2, n) / images
-    wins, flaring = _region_pairs(truth, codes, probability, n), np.bincount(codes, truth, n)
-    pairs = (weights @ flaring) * (images - weights @ flaring)
-    auc = ratio(np.einsum("dr,rs,ds->d", weights, wins, weights, optimize=True), pairs)
-    return {"AUC": auc, "Brier": brier, "BSS": 1 - ratio(brier, reference)}
+    return {"Brier": brier, "BSS": 1 - ratio(brier, reference)}
+
+
+def _bootstrap_auc(truth, codes, score, weights) -> np.ndarray:
+    """AUC of each sample of regions."""
+    check_same_length(truth, score)
+    if np.isnan(score).any():
+        return np.full(len(weights), np.nan)
+    n = weights.shape[1]
+    wins, flaring = _region_pairs(truth, codes, score, n), np.bincount(codes, truth, n)
+    pairs = (weights @ flaring) * (weights @ np.bincount(codes, minlength=n) - weights @ flaring)
+    return ratio(np.einsum("dr,rs,ds->d", weights, wins, weights, optimize=True), pairs)
 
 
 def _region_pairs(truth, codes, score, n) -> np.ndarray:

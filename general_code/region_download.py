@@ -16,14 +16,12 @@ from general_code.cutout_requests import CutoutRequest
 from general_code.download_ledger import IN_FLIGHT, DownloadLedger
 from general_code.jsoc_export import (
     EXPIRED,
-    FAILED,
-    NOT_FOUND,
     PROCESSING,
     QUEUED,
     QUEUED_FOR_TEST,
     SUCCESS,
-    UNKNOWN_REQUEST_TEXT,
     ExportStatus,
+    is_unknown,
 )
 from general_code.jsoc_faults import (
     DamagedTarError,
@@ -36,13 +34,30 @@ from general_code.jsoc_faults import (
 )
 from general_code.jsoc_service import JsocService, SeriesRecord
 from general_code.missing_records import missing_records, write_missing_records
-from general_code.tar_download import download_tar, sha256_of
+from general_code.tar_download import download_tar, host_answers, sha256_of
 
 INCOMING = ".incoming"  # folder below image_dir for tars and images on their way
 
 
 class Route(Protocol):
-    """What a route can do; see `DrmsRoute` and `BrowserRoute`."""
+    """What a route can do; see `DrmsRoute` and `BrowserRoute`.
+
+    Attributes
+    ----------
+    name : {"drms", "browser"}
+        For the ledger.
+    """
+
+    name: str
+
+    def answers(self) -> bool:
+        """Tell whether all is there that this route needs besides the service.
+
+        Returns
+        -------
+        bool
+            While it is not, tries are not counted.
+        """
 
     def submit(self, request: CutoutRequest, records: Sequence[SeriesRecord], process: str,
                submitting: Callable[[str], object]) -> str:
@@ -149,7 +164,7 @@ class RegionDownload:
             if self.ledger[request.region].state in ("planned", "failed", "submitting"):
                 self._submit(request, usable)
             try:
-                self._persist(lambda: self._fetch(request, records, usable))
+                self._fetch(request, records, usable)
                 return
             except UnknownRequestError as error:
                 fault = error
@@ -159,7 +174,8 @@ class RegionDownload:
 
     def _persist(self, step: Callable, submission: bool = False) -> object:
         """Run a step as `persist` does, with this run's patience."""
-        return persist(step, self.patience, self.say, self.service.answers, submission)
+        return persist(step, self.patience, self.say, lambda: self.service.answers() and self.route.answers(),
+                       submission)
 
     # ------------------------------------------------------------------------ submission
 
@@ -191,6 +207,7 @@ class RegionDownload:
 
         def submitting(options: str) -> None:
             self.ledger.update(request.region, state="submitting", process=options, request_id="",
+                               route=self.route.name,
                                submitted=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", attempts=line.attempts + 1)
 
         return self.route.submit(request, usable, line.process if line.state == "submitting" else "", submitting)
@@ -207,22 +224,35 @@ class RegionDownload:
 
     def _fetch(self, request: CutoutRequest, records: Sequence[SeriesRecord], usable: Sequence[SeriesRecord]) -> None:
         """Wait for the request, download its tar and unpack it, as far as that is still to do."""
+        # each step has its own patience: one within the other, they would multiply
         line, tar_path = self.ledger[request.region], self._tar_path(request.region)
         if line.state == "downloaded" and sha256_of(tar_path) != line.tar_sha256:
             line = self.ledger.update(request.region, state="requested", tar_sha256="",
                                       last_error="the downloaded tar is not there any more")
-        if line.state == "requested":
-            url = self._wait_for_tar(line.request_id, request.region)
-            self.say(f"{request.region}: downloading {url}")
-            tar_path.parent.mkdir(exist_ok=True)
-            digest = download_tar(url, tar_path, most_tar_bytes(len(usable), request.patch_pixels),
-                                  self.patience.timeout_seconds)
-            self.ledger.update(request.region, state="downloaded", tar_sha256=digest)
+        if line.state == "downloaded":
+            with suppress(DamagedTarError):  # it was cut short at its source: another download may help
+                return self._use_tar(request, records, usable)
+        url = self._wait_for_tar(line.request_id, request.region)
+        return persist(lambda: self._bring_tar(url, request, records, usable), self.patience, self.say,
+                lambda: self.service.answers() and host_answers(url, self.patience.timeout_seconds))
+
+    def _bring_tar(self, url: str, request: CutoutRequest, records: Sequence[SeriesRecord],
+                   usable: Sequence[SeriesRecord]) -> None:
+        """Download the tar and unpack it."""
+        tar_path = self._tar_path(request.region)
+        self.say(f"{request.region}: downloading {url}")
+        tar_path.parent.mkdir(exist_ok=True)
+        digest = download_tar(url, tar_path, most_tar_bytes(request), self.patience.timeout_seconds)
+        self.ledger.update(request.region, state="downloaded", tar_sha256=digest)
+        self._use_tar(request, records, usable)
+
+    def _use_tar(self, request: CutoutRequest, records: Sequence[SeriesRecord], usable: Sequence[SeriesRecord]) -> None:
+        """Unpack the tar on disk; one that cannot be used is removed."""
         try:
             self._unpack(request, records, usable)
         except (DamagedTarError, RefusedError) as error:
             self.ledger.update(request.region, state="requested", tar_sha256="", last_error=str(error))
-            tar_path.unlink(missing_ok=True)
+            self._tar_path(request.region).unlink(missing_ok=True)
             raise
 
     def _tar_path(self, region: str) -> Path:
@@ -264,7 +294,7 @@ class RegionDownload:
         staging = self.image_dir / INCOMING / region
         shutil.rmtree(staging, ignore_errors=True)
         try:
-            unpacked = unpack_cutouts(self._tar_path(region), staging, request, len(usable))
+            unpacked = unpack_cutouts(self._tar_path(region), staging, request)
             if not unpacked.images:
                 name, reason, detail = (unpacked.rejected or [("", "no images", "")])[0]
                 raise RefusedError(f"none of the {len(unpacked.rejected)} images of the tar passed; {name}: {reason}, "
@@ -301,21 +331,3 @@ def remove_leftovers(image_dir: Path, ledger: DownloadLedger) -> None:
             path.unlink()
     with suppress(OSError):  # not empty
         folder.rmdir()
-
-
-def is_unknown(status: ExportStatus) -> bool:
-    """Tell whether a status means that JSOC does not know the request, or not yet.
-
-    Parameters
-    ----------
-    status : ExportStatus
-        As answered.
-
-    Returns
-    -------
-    bool
-        True for status 6, and for status 4 with the text that newer servers send in its place.
-    """
-    return status.code == NOT_FOUND or (status.code == FAILED and UNKNOWN_REQUEST_TEXT in status.text)
-
-

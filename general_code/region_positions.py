@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from general_code.noaa_text import region_codes
+from general_code.sorted_search import KEY_BITS, region_time_keys
 
 _UNIX_EPOCH_JD = 2440587.5
-_KEY_BITS = 20  # a sort key is region * 2**20 + days since 1970
 
 
 class Positions(NamedTuple):
@@ -52,9 +52,9 @@ def region_positions(regions: Sequence[str], days: np.ndarray, table: pd.DataFra
         before a region's first row and after its last there is no position (NaN).
     """
     dates = np.asarray(days).astype("datetime64[D]")
-    wanted, inverse = np.unique(_sort_keys(regions, dates), return_inverse=True)
-    rows = table.assign(key=_sort_keys(table["region"], table["date"].to_numpy())).sort_values("key", kind="stable")
-    rows = rows.drop_duplicates("key")
+    wanted, inverse = np.unique(region_time_keys(region_codes(regions), dates), return_inverse=True)
+    rows = table.assign(key=region_time_keys(region_codes(table["region"]), table["date"].to_numpy("datetime64[D]")))
+    rows = rows.sort_values("key", kind="stable").drop_duplicates("key")
     if rows.empty:
         nothing = np.full(len(dates), np.nan)
         return Positions(nothing, nothing.copy(), np.zeros(len(dates), dtype=bool))
@@ -108,29 +108,26 @@ def wrap_longitude(longitude: np.ndarray) -> np.ndarray:
 
 
 def _positions_of_keys(wanted: np.ndarray, rows: pd.DataFrame) -> Positions:
-    """Return positions for sorted keys of region and day; `rows` has one row a key, sorted."""
+    """Return positions for sorted keys of region and midnight; `rows` has one row a key, sorted."""
     keys = rows["key"].to_numpy()
     after = np.clip(np.searchsorted(keys, wanted), 0, len(keys) - 1)
     has_row = keys[after] == wanted
     before = np.where(has_row, after, np.maximum(after - 1, 0))
-    region, day = wanted >> _KEY_BITS, wanted & ((1 << _KEY_BITS) - 1)
-    inside = ((keys[before] >> _KEY_BITS == region) & (keys[after] >> _KEY_BITS == region)
+    region = wanted >> KEY_BITS
+    inside = ((keys[before] >> KEY_BITS == region) & (keys[after] >> KEY_BITS == region)
               & (keys[before] <= wanted) & (keys[after] >= wanted))
     share = (wanted - keys[before]) / np.maximum(keys[after] - keys[before], 1)
     latitudes, longitudes = rows["latitude"].to_numpy(float), rows["longitude"].to_numpy(float)
-    row_days = (keys & ((1 << _KEY_BITS) - 1)).astype("datetime64[D]")
+    days, row_days = _key_days(wanted), _key_days(keys)
     carrington = rows["carrington_longitude"].to_numpy(float)
     carrington = np.where(np.isnan(carrington), disk_centre_longitude(row_days) + longitudes, carrington)
     latitude = latitudes[before] + share * (latitudes[after] - latitudes[before])
     between = carrington[before] + share * wrap_longitude(carrington[after] - carrington[before])
-    interpolated = wrap_longitude(between - disk_centre_longitude(day.astype("datetime64[D]")))
+    interpolated = wrap_longitude(between - disk_centre_longitude(days))
     longitude = np.where(has_row, longitudes[after], interpolated)
     return Positions(np.where(inside, latitude, np.nan), np.where(inside, longitude, np.nan), has_row)
 
 
-def _sort_keys(regions: Sequence[str], dates: np.ndarray) -> np.ndarray:
-    """Return int64 keys that sort by region, then day; -1 where either is missing."""
-    numbers = region_codes(regions)
-    days = np.asarray(dates).astype("datetime64[D]")
-    known = (numbers >= 0) & ~np.isnat(days) & (days >= np.datetime64("1970-01-01"))
-    return np.where(known, (numbers << _KEY_BITS) + np.where(known, days, np.datetime64(0, "D")).astype(np.int64), -1)
+def _key_days(keys: np.ndarray) -> np.ndarray:
+    """Return the days in keys of region and time: datetime64[D]."""
+    return (keys & ((1 << KEY_BITS) - 1)).astype("datetime64[s]").astype("datetime64[D]")

@@ -10,18 +10,14 @@ Reads
 
 Writes
     work_dir/data, work_dir/results                       what the stages write
+    work_dir/archive.txt                                  the archive that they started from
 
 Usage
     python general_code/run_example.py --work-dir results/example
 """
 
-import lzma
-import os
-import shlex
-import shutil
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,19 +28,20 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
-from general_code.stage_files import UserError, describe, given, require_folder, require_output
+from general_code.provenance import REPOSITORY
+from general_code.stage_files import OptionalPath, UserError, given, require_folder, require_output
 from general_code.stage_run import stage_main
+from general_code.work_folder import claim_work_dir, run_stages, take_archive
 
 
 ## User Definitions
 @dataclass(frozen=True)
 class UserDefinitions:
     work_dir: Path = Path("results/example")  # folder that gets data/ and results/
-    archive: Path = Path("")  # folder with active_regions, SRS and Events; "" = simulate one
+    archive: OptionalPath = Path("")  # folder with active_regions, SRS and Events; "" = simulate one
 ## End User Definitions
 
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SIMULATE = "general_code/simulate_archive.py --archive-dir data/simulated_archive --cadence-hours 8"
 PARSE_SIMULATED = "general_code/SRS_Parse.py --first-date 20300101"
 PARSE = "general_code/SRS_Parse.py"
@@ -66,8 +63,20 @@ NETWORK_ON_FITS = [
     "classifier_VGG/Build_keras_dataframe_files.py",
     "classifier_VGG/VGG_transfer_learning.py --weights random",
 ]
-COMPARE = ["classifier_SVM/Compare_Forecasts.py --flare-sizes C1.0"]
+SAME_SPLIT = ("--test-ar-list results/SVM/List_of_AR_in_Test_Data_by_AR.csv "
+              "--validation-ar-list results/SVM/List_of_AR_in_Validation_data_by_AR.csv")
+EXTRA = "--extra-feature-file results/activity_features.csv"
+WITH_ACTIVITY = [
+    "classifier_SVM/BuildActivityFeatures.py",
+    f"classifier_SVM/AR_Classifier_weighted.py --feature-file \"\" {EXTRA} --suffix _activity {SAME_SPLIT}",
+    f"classifier_SVM/AR_Classifier_weighted.py {EXTRA} --suffix _both {SAME_SPLIT}",
+]
+COMPARE = ["classifier_SVM/Compare_Forecasts.py --flare-sizes C1.0 --predictions "
+           "\"image features=results/SVM/predictions_linear.csv\" "
+           "\"activity features=results/SVM/predictions_linear_activity.csv\" "
+           "\"both=results/SVM/predictions_linear_both.csv\""]
 N_DOWNLOADED = 2
+SIMULATED = "a simulated archive"
 FIGURES = ("dataset_summary", "contact_sheet", "scores", "roc", "reliability", "feature_weights", "training_curves",
            "comparison")
 
@@ -79,126 +88,19 @@ def main(user: UserDefinitions) -> None:
     require_output(user.work_dir / "data" / "ARList.txt")
     print(f"$ cd {user.work_dir}", flush=True)
     if given(user.archive):
-        take_archive(require_folder(user.archive, "archive"), user.work_dir / "data", leave_out=())
-        run_stages(user.work_dir, [PARSE, *LABEL_AND_CLASSIFY, *NETWORK_ON_FITS, *COMPARE])
+        claim_work_dir(user.work_dir, str(require_folder(user.archive, "archive").resolve()))
+        take_archive(user.archive, user.work_dir / "data", leave_out=())
+        run_stages(user.work_dir, [PARSE, *LABEL_AND_CLASSIFY, *NETWORK_ON_FITS, *WITH_ACTIVITY, *COMPARE])
     else:
+        claim_work_dir(user.work_dir, SIMULATED)
         run_stages(user.work_dir, [SIMULATE])
         archive = user.work_dir / "data" / "simulated_archive"
         downloaded = smallest_regions(archive / "active_regions", N_DOWNLOADED)
         take_archive(archive, user.work_dir / "data", leave_out=downloaded)
         with export_service(archive) as url:
             run_stages(user.work_dir, [PARSE_SIMULATED, DOWNLOAD.format(url=url, regions=" ".join(downloaded))])
-        run_stages(user.work_dir, [*LABEL_AND_CLASSIFY, *NETWORK_ON_PNG, *COMPARE])
+        run_stages(user.work_dir, [*LABEL_AND_CLASSIFY, *NETWORK_ON_PNG, *WITH_ACTIVITY, *COMPARE])
     print_results(user.work_dir, time.monotonic() - start)
-
-
-def run_stages(work_dir: Path, commands: list[str]) -> None:
-    """Run commands in a folder, each printed first; stop at the first that fails.
-
-    Parameters
-    ----------
-    work_dir : Path
-        Where they start.
-    commands : list of str
-        Script, relative to the repository, and settings.
-
-    Raises
-    ------
-    UserError
-        Names the command that failed; it has said why itself.
-    """
-    up = Path(os.path.relpath(REPOSITORY, work_dir.resolve())).as_posix()
-    for command in commands:
-        print(f"\n$ python {up}/{command}", flush=True)
-        script, *settings = shlex.split(command)
-        if subprocess.run([sys.executable, REPOSITORY / script, *settings], cwd=work_dir).returncode:
-            raise UserError(f"stopped at {script}, which says above why; the same command goes on from there")
-
-
-# ---------------------------------------------------------------------------- the archive
-
-
-def take_archive(archive: Path, data: Path, leave_out: tuple[str, ...]) -> None:
-    """Put an archive's reports and images where the stages look for them.
-
-    Parameters
-    ----------
-    archive : Path
-        Holds `active_regions`, and `SRS` and `Events` or one .tar.xz with both.
-    data : Path
-        Gets them, as hard links where the file system can.
-    leave_out : tuple of str
-        Regions whose images are not taken.
-
-    Raises
-    ------
-    UserError
-        When a part is missing.
-    """
-    take_reports(archive, data)
-    images = archive / "active_regions"
-    if not images.is_dir():
-        raise UserError(f"archive: expected the folders active_regions, SRS and Events in '{archive}', active_regions "
-                        "is not there")
-    for folder in sorted(images.iterdir()):
-        if folder.is_dir() and folder.name not in leave_out:
-            shutil.copytree(folder, data / "active_regions" / folder.name, copy_function=take_file, dirs_exist_ok=True)
-
-
-def take_reports(archive: Path, data: Path) -> None:
-    """Put NOAA's reports where the stages look for them; what is there already stays.
-
-    Parameters
-    ----------
-    archive : Path
-        Holds `SRS` and `Events`, or one .tar.xz with both.
-    data : Path
-        Gets them, as hard links where the file system can.
-
-    Raises
-    ------
-    UserError
-        When a part is missing, or the .tar.xz is none.
-    """
-    packed = sorted(archive.glob("*.tar.xz"))
-    if packed and not (archive / "SRS").is_dir():
-        try:
-            with tarfile.open(packed[0]) as tar:
-                tar.extractall(data, filter=_missing_only)
-        except (tarfile.TarError, EOFError, lzma.LZMAError) as error:
-            raise UserError(f"archive: '{packed[0]}' cannot be unpacked ({describe(error)}); get it again") from None
-    for name in ("SRS", "Events"):
-        if (archive / name).is_dir():
-            shutil.copytree(archive / name, data / name, copy_function=take_file, dirs_exist_ok=True)
-        elif not packed or not (data / name).is_dir():
-            raise UserError(f"archive: expected the folders SRS and Events, or a .tar.xz of both, in '{archive}'; "
-                            f"{name} is not there. NOAA's archive is ftp://ftp.swpc.noaa.gov/pub/warehouse")
-
-
-def take_file(source: Path, target: Path) -> None:
-    """Hard-link a file, copy it where that cannot be; a file that is there already stays.
-
-    Parameters
-    ----------
-    source : Path
-        An existing file.
-    target : Path
-        Its folder exists.
-    """
-    if Path(target).exists():
-        return
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copy2(source, target)
-
-
-def _missing_only(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
-    """Return a member of an archive to unpack, None for one that is there whole."""
-    target = Path(folder) / member.name
-    if member.isfile() and target.is_file() and target.stat().st_size == member.size:
-        return None
-    return tarfile.data_filter(member, folder)
 
 
 def smallest_regions(folder: Path, n: int) -> tuple[str, ...]:

@@ -1,15 +1,24 @@
-"""A JSOC of our own on this machine: the export service's CGIs, its data links and a page like its export page.
+r"""A JSOC of our own on this machine: the export service's CGIs, its data links and a page like its export page.
 
 Everything is served from the loopback interface; nothing leaves the machine. Shapes of answers, states and faults
 are those of JSOC (http://jsoc.stanford.edu/jsocwiki/AjaxJsocConnect), the numbers in them are made up. The page has
 the element ids and the behaviour of JSOC's pages of 2018 and 2021, in HTML and JavaScript of our own.
 
-Reads   `--image-dir`: folder of NNNN/*.fits to hand out as cut-outs; `--srs-dir`: region summaries for the
-        table of active regions.
-Writes  nothing but temporary tars.
+Reads
+    image_dir    `NNNN/*.fits`, handed out as cut-outs
+    srs_dir      region summaries, for the table of active regions
 
-Usage   python general_code/simulate_jsoc.py --image-dir data/simulated/active_regions --srs-dir data/simulated/SRS
-        python general_code/JSOC_Driver.py --base-url http://127.0.0.1:8901 --email me@example.edu
+Writes
+    nothing but temporary tars
+
+Usage
+    python general_code/simulate_archive.py
+    python general_code/SRS_Parse.py --srs-dir data/simulated_archive/SRS --ar-list data/simulated_archive/ARList.txt
+    python general_code/simulate_jsoc.py --image-dir data/simulated_archive/active_regions \
+        --srs-dir data/simulated_archive/SRS
+    (and meanwhile, from another terminal)
+    python general_code/JSOC_Driver.py --base-url http://127.0.0.1:8901 --email me@example.edu --poll-seconds 1 \
+        --ar-list data/simulated_archive/ARList.txt --image-dir data/simulated_download
 """
 
 import json
@@ -31,13 +40,14 @@ from general_code.simulated_exports import SimulatedExports
 from general_code.simulated_faults import Faults
 from general_code.simulated_queries import SimulatedQueries
 from general_code.simulated_series import SimulatedSeries
-from general_code.stage_files import given, require_folder
+from general_code.stage_files import OptionalPath, given, require_folder
 from general_code.stage_run import stage_main
 
 PAGE_FOLDER = Path(__file__).parent / "simulated_jsoc_page"
 PAGE_FILES = {"exportdata.html": "text/html", "exportdata.js": "text/javascript", "exportdata_patch.js":
               "text/javascript", "exportdata_submit.js": "text/javascript"}
 STALL_SECONDS = 30.0
+MAINTENANCE = b"<html>JSOC is down for maintenance.</html>"
 
 
 ## User Definitions
@@ -45,8 +55,8 @@ STALL_SECONDS = 30.0
 class UserDefinitions:
     """Settings of the simulator."""
 
-    image_dir: Path = Path("")  # folder of NNNN/*.fits to hand out
-    srs_dir: Path = Path("")  # region summaries for the table of active regions; "" makes positions up
+    image_dir: OptionalPath = Path("")  # folder of NNNN/*.fits to hand out
+    srs_dir: OptionalPath = Path("")  # region summaries for the table of active regions; "" makes positions up
     port: int = 8901  # on 127.0.0.1; 0 takes a free one
     faults: Faults = field(default_factory=Faults)  # what shall go wrong
 ## End User Definitions
@@ -176,7 +186,8 @@ class JsocSimulator:
         text = text.replace('data-version="2021"', f'data-version="{self.faults.page_version}"')
         if self.faults.absolute_links:
             text = text.replace('data-links=""', f'data-links="http://localhost:{self.port}"')
-        return text.replace('data-without=""', f'data-without="{self.faults.page_without}"').encode()
+        # taken out before the page is served: the script still has the element, whoever looks for its id has not
+        return text.replace(f' id="{self.faults.page_without}"', f' data-id="{self.faults.page_without}"').encode()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -212,7 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send_tar(path)
             elif path.startswith("/ajax/") and path.removeprefix("/ajax/") in PAGE_FILES:
                 name = path.removeprefix("/ajax/")
-                self._send(self.simulator.page(name), PAGE_FILES[name])
+                closed = name.endswith(".html") and self.simulator.faults.take("page_html")
+                self._send(MAINTENANCE if closed else self.simulator.page(name), PAGE_FILES[name])
             else:
                 self._send(b"<html>not found</html>", "text/html", 404)
         except (BrokenPipeError, ConnectionResetError):
@@ -229,10 +241,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_cgi(self, cgi: str, arguments: dict[str, str]) -> None:
         """Send a CGI's JSON, or what a switch puts in its place."""
         faults = self.simulator.faults
-        if faults.gateway_fails():
-            return self._send(b"<html>502 Bad Gateway</html>", "text/html", 502)
+        refused = faults.http_status()
+        if refused:
+            return self._send(b"<html>sorry</html>", "text/html", refused)
+        if faults.take("cgi_stalled"):
+            time.sleep(STALL_SECONDS)
         if faults.take("html_answers"):
-            return self._send(b"<html>JSOC is down for maintenance.</html>", "text/html")
+            return self._send(MAINTENANCE, "text/html")
         content = self.simulator.answer(cgi, arguments)
         if content is None:
             return self._send(b"<html>not found</html>", "text/html", 404)
@@ -247,6 +262,8 @@ class _Handler(BaseHTTPRequestHandler):
         for export in self.simulator.exports.exports.values():  # the files of a request without tar
             if name in export.files and path.startswith(export.folder):
                 return self._send(export.files[name], "image/fits")
+        if faults.tar_host_down and not path.startswith("/moved/"):
+            return self._send(b"", "text/html", 302, Location=f"http://127.0.0.1:{faults.tar_host_down}{path}")
         export = self.simulator.exports.exports.get(Path(path).stem)
         if export is None or export.tar_path is None or not path.endswith(".tar") or faults.take("tar_not_found"):
             return self._send(b"<html>404</html>", "text/html", 404)

@@ -15,7 +15,7 @@ from typing import Any
 
 from general_code.cutout_requests import Position, parse_record_time, record_time
 from general_code.simulated_faults import Faults
-from general_code.simulated_series import Record, SimulatedSeries, parse_record_set
+from general_code.simulated_series import Record, SimulatedSeries, parse_record_set, records_with_faults
 from general_code.simulated_tars import write_tar
 
 FULL_DISK_MEGABYTES = 15  # of one full-disk record; the size limit is judged on it, times sizeratio
@@ -163,7 +163,7 @@ class SimulatedExports:
             if wanted.series.lower() != "hmi.m_720s" or self.faults.series_unknown:
                 return _failure(4, f"Cannot export series '{wanted.series}' - it does not exist.\n")
             process = parse_process(arguments)
-            records = [] if self.faults.empty_series else self.series.records(wanted)
+            records = records_with_faults(self.series, wanted, self.faults)
             size = len(records) * FULL_DISK_MEGABYTES * float(arguments.get("sizeratio", 1))
             if size > LARGEST_MEGABYTES or self.faults.too_large:
                 return {"status": 3, "requestid": "VOID", "count": len(records), "size": round(size), "wait": 0,

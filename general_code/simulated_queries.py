@@ -12,7 +12,7 @@ from general_code.cutout_requests import record_time
 from general_code.export_positions import UNKNOWN_LONGITUDE
 from general_code.image_names import SERIES
 from general_code.simulated_faults import Faults
-from general_code.simulated_series import Record, SimulatedSeries, parse_record_set
+from general_code.simulated_series import Record, SimulatedSeries, parse_record_set, records_with_faults
 
 REGION_TABLES = ("jsoc.noaa_active_regions", "su_rsb.noaa_activeregions")
 CONSTANTS = {"CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN", "LVL_NUM": "Invalid KeyLink", "T_REC_step": "720.000000",
@@ -87,13 +87,13 @@ class SimulatedQueries:
         if operation == "series_struct":
             return STRUCTURE
         try:
-            records = [] if self.faults.empty_series else self.series.records(parse_record_set(text))
+            records = records_with_faults(self.series, parse_record_set(text), self.faults)
         except ValueError as error:
             return {"status": 1, "error": str(error)}
         if operation == "rs_summary":
             return {"count": len(records), "runtime": 0.0123, "status": 0}
         if operation == "rs_list":
-            return _record_rows(records, arguments)
+            return _record_rows(records, arguments, self.faults.missing_values)
         return {"status": 1, "error": "Bad QUERY_STRING"}
 
     def _region_rows(self, text: str, arguments: dict[str, str]) -> dict[str, Any]:
@@ -139,8 +139,8 @@ def _matches(arguments: dict[str, str]) -> bool:
     return re.search(arguments.get("filter", ""), SERIES, re.IGNORECASE) is not None
 
 
-def _record_rows(records: list[Record], arguments: dict[str, str]) -> dict[str, Any]:
-    """Return keywords and segments of records by column, all as text."""
+def _record_rows(records: list[Record], arguments: dict[str, str], missing_values: int) -> dict[str, Any]:
+    """Return keywords and segments of records by column, all as text; from the second on, some are MISSING."""
     if "n" in arguments and int(arguments["n"]):
         count = int(arguments["n"])
         records = records[:count] if count > 0 else records[count:]
@@ -150,6 +150,8 @@ def _record_rows(records: list[Record], arguments: dict[str, str]) -> dict[str, 
     columns = {"T_REC": [record_time(record.time) for record in records],
                "CAMERA": [str(record.camera) for record in records], "*spec*": names,
                "QUALITY": [f"{record.quality & 0xFFFFFFFF:#010x}" for record in records]}
+    for name in ("T_REC", "QUALITY"):
+        columns[name][1:1 + missing_values] = ["MISSING"] * len(records[1:1 + missing_values])
     columns |= {name: [value] * len(records) for name, value in CONSTANTS.items()}
     keys = [{"name": key, "values": columns.get(key, ["Invalid KeyLink"] * len(records))}
             for key in arguments.get("key", "").split(",") if key]

@@ -18,6 +18,7 @@ from general_code.export_positions import SummaryPositions
 from general_code.image_names import parse_image_name
 from general_code.magnetograms import list_images, write_magnetogram
 from general_code.noaa_reports import region_number
+from general_code.simulated_faults import Faults
 from general_code.stage_files import given
 
 CADENCE = timedelta(seconds=720)
@@ -228,6 +229,33 @@ class SimulatedSeries:
         return table
 
 
+def records_with_faults(series: SimulatedSeries, wanted: RecordSet, faults: Faults) -> list[Record]:
+    """Return the records of a set, but for what the switches do to them.
+
+    Parameters
+    ----------
+    series : SimulatedSeries
+        The archive.
+    wanted : RecordSet
+        From `parse_record_set`.
+    faults : Faults
+        `empty_series`, `missing_slots`, `bad_records`, `both_cameras`.
+
+    Returns
+    -------
+    list of Record
+        In order of time.
+    """
+    if faults.empty_series:
+        return []
+    records = series.records(wanted._replace(usable_only=False))[faults.missing_slots:]
+    good = len(records) - faults.bad_records
+    records = records[:good] + [record._replace(quality=NO_IMAGE) for record in records[good:]]
+    cameras = (1, 3) if faults.both_cameras else ()
+    records = [record._replace(camera=camera) for record in records for camera in cameras or (record.camera,)]
+    return [record for record in records if record.quality >= 0 or not wanted.usable_only]
+
+
 def _index_images(image_dir: Path) -> dict[str, dict[tuple[datetime, int], Path]]:
     """Return the images of a folder by region, and by time and camera."""
     images: dict[str, dict[tuple[datetime, int], Path]] = {}
@@ -242,12 +270,7 @@ def _index_images(image_dir: Path) -> dict[str, dict[tuple[datetime, int], Path]
 
 def _table_of_summaries(srs_dir: Path) -> dict[str, list[Position]]:
     """Return the positions of every region in a folder of summaries, in order of time."""
-    summaries = SummaryPositions(srs_dir)
-    table: dict[str, list[Position]] = {}
-    for day in summaries.days():
-        for region, position in summaries.rows(day):
-            table.setdefault(region, []).append(position)
-    return table
+    return {region: [position for _, position in rows] for region, rows in SummaryPositions(srs_dir).table.items()}
 
 
 # ---------------------------------------------------------------------------- made-up images

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from general_code.skill_scores import format_score, reliability_curve, roc_auc
 from general_code.stage_files import UserError, atomic_path
@@ -151,10 +152,10 @@ def plot_reliability(ax: Axes, truth, probability, climatology: float = np.nan, 
     ax.plot(used["probability"], used["frequency"], "o-", color=COLOURS[0], label="forecast (number of images)")
     for row in used.itertuples():
         ax.annotate(f"{row.count:,}", (row.probability, row.frequency), xytext=(4, -4), textcoords="offset points",
-                    fontsize="x-small", va="top")
+                    fontsize="x-small", va="top", path_effects=[withStroke(linewidth=2, foreground="white")])
     if used.empty:
         ax.text(0.5, 0.5, "no probabilities: calibration not defined", ha="center", transform=ax.transAxes)
     ax.set(xlabel="forecast probability", ylabel="observed frequency", aspect="equal",
            xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    ax.legend(frameon=False, loc="upper left", fontsize="small")
+    ax.legend(frameon=False, loc="lower right", fontsize="small")  # the curve begins low and rises
     return ax

@@ -10,7 +10,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
+
+from tyro.constructors import PrimitiveConstructorSpec
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
@@ -46,7 +48,7 @@ def given(path: Path) -> bool:
     Parameters
     ----------
     path : Path
-        The empty setting "" arrives as `Path("")`, which equals `Path(".")`.
+        Of a setting of the type `OptionalPath`, empty by `Path("")`.
 
     Returns
     -------
@@ -54,6 +56,33 @@ def given(path: Path) -> bool:
         False for the empty setting.
     """
     return path != Path("")
+
+
+def parse_optional_path(text: str) -> Path:
+    """Return the path in a setting that may be empty.
+
+    Parameters
+    ----------
+    text : str
+        As typed; "" is the empty setting.
+
+    Returns
+    -------
+    Path
+        `Path("")` for the empty setting, which equals `Path(".")`: the folder "." is therefore given in full.
+    """
+    return Path(text) if given(Path(text)) or not text else Path.cwd()
+
+
+def _optional_path_text(path: Path) -> list[str]:
+    """Return what `--help` shows and a user types for a path: nothing for the empty one."""
+    return [str(path) if given(path) else ""]
+
+
+# the type of a setting `name: OptionalPath = Path("")`, which a user can leave empty
+OptionalPath = Annotated[Path, PrimitiveConstructorSpec(
+    nargs=1, metavar="PATH", instance_from_str=lambda texts: parse_optional_path(texts[0]),
+    is_instance=lambda value: isinstance(value, Path), str_from_instance=_optional_path_text)]
 
 
 def require_folder(path: Path, setting: str) -> Path:

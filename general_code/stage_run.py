@@ -14,15 +14,14 @@ and leaves beside its output `<output>.log`, `<output>.excluded.csv` and `<outpu
 import csv
 import dataclasses
 import functools
-import importlib.metadata
+import io
 import json
 import os
-import platform
-import subprocess
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -31,11 +30,11 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from general_code.progress import progress_bar
+from general_code.provenance import git_revision, package_versions
 from general_code.stage_files import UserError, atomic_write, describe, full_disk_is_said, require_output
+from general_code.worker_processes import termination_like_interrupt
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-PACKAGES = ("astropy", "dask", "drms", "fitsio", "joblib", "keras", "numba", "numpy", "pandas", "pyarrow",
-            "scikit-image", "scikit-learn", "scipy", "selenium", "tensorflow", "tensorflow-cpu")
+UNPRINTABLE = "backslashreplace"  # what no encoding holds, as a file name that is no UTF-8, is written like \\xff
 
 
 def stage_main(main: Callable) -> Callable:
@@ -49,21 +48,25 @@ def stage_main(main: Callable) -> Callable:
     Returns
     -------
     callable
-        The same, raising `SystemExit` (the line as its argument: status 1; status 130 after Ctrl-C) in
-        place of `UserError`, `OSError` and `KeyboardInterrupt`. Any other exception is a fault of ours
-        and keeps its traceback.
+        The same, raising `SystemExit` (the line as its argument: status 1; status 130 after Ctrl-C, 143 after
+        SIGTERM) in place of `UserError`, `OSError` and `KeyboardInterrupt`. Any other exception is a fault
+        of ours and keeps its traceback.
     """
 
     @functools.wraps(main)
     def guarded(user: Any) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors=UNPRINTABLE)
         try:
-            main(user)
+            with termination_like_interrupt():
+                main(user)
         except (UserError, OSError) as error:
             script = Path(getattr(sys.modules[main.__module__], "__file__", main.__module__)).stem
             raise SystemExit(f"{script}: {describe(error)}") from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             print("\nInterrupted; what is done is kept. Start the same command again to go on.", file=sys.stderr)
-            raise SystemExit(130) from None
+            raise SystemExit(128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)) from None
 
     return guarded
 
@@ -192,6 +195,8 @@ class StageRun:
 def stage_run(user: Any, output: Path, inputs: Sequence[Path] = ()) -> Iterator[StageRun]:
     """Run a stage's body with the lock on its output held; write the exclusions and the sidecar at its end.
 
+    A run that ends by a `UserError` leaves its exclusions, too: they may be why.
+
     Parameters
     ----------
     user : dataclass
@@ -213,17 +218,22 @@ def stage_run(user: Any, output: Path, inputs: Sequence[Path] = ()) -> Iterator[
     """
     require_output(output, inputs)
     start = _now()
-    with full_disk_is_said(output), output_lock(output), Path(f"{output}.log").open("a", encoding="utf-8") as log:
+    with full_disk_is_said(output), output_lock(output), \
+            Path(f"{output}.log").open("a", encoding="utf-8", errors=UNPRINTABLE) as log:
         log.write(f"{start} started {' '.join(sys.argv)}\n")
         run = StageRun(log)
         try:
             yield run
         except BaseException as error:
             log.write(f"{_now()} ended by {type(error).__name__}: {describe(error)}\n")
+            if isinstance(error, UserError) and run.exclusions:
+                with suppress(OSError):  # as on a full disk; the error at hand says more
+                    _write_exclusions(output, run.exclusions)
+                    _say_exclusions(run, output)
             raise
-        _write_exclusions(Path(f"{output}.excluded.csv"), run.exclusions)
+        _write_exclusions(output, run.exclusions)
         _write_sidecar(Path(f"{output}.json"), user, run, start)
-        _say_exclusions(run, Path(f"{output}.excluded.csv"))
+        _say_exclusions(run, output)
 
 
 def read_sidecar(output: Path) -> dict[str, Any] | None:
@@ -279,20 +289,20 @@ def output_lock(output: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write_exclusions(path: Path, exclusions: list[tuple[str, str, str]]) -> None:
+def _write_exclusions(output: Path, exclusions: list[tuple[str, str, str]]) -> None:
     """Write what was left out, in a fixed order."""
-    with atomic_write(path) as file:
+    with atomic_write(Path(f"{output}.excluded.csv"), errors=UNPRINTABLE) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("input", "reason", "detail"))
         writer.writerows(sorted(exclusions))
 
 
-def _say_exclusions(run: StageRun, path: Path) -> None:
+def _say_exclusions(run: StageRun, output: Path) -> None:
     """Close the run with the number of exclusions by reason."""
     if not run.exclusions:
         run.say("Nothing was left out.")
         return
-    run.say(f"Left out {len(run.exclusions):,}, listed in {path}:")
+    run.say(f"Left out {len(run.exclusions):,}, listed in {output}.excluded.csv:")
     for reason, number in sorted(Counter(reason for _, reason, _ in run.exclusions).items()):
         run.say(f"  {number:>9,}  {reason}")
 
@@ -302,8 +312,8 @@ def _write_sidecar(path: Path, user: Any, run: StageRun, start: str) -> None:
     content = {
         "script": Path(getattr(sys.modules[type(user).__module__], "__file__", "")).name,
         "settings": dataclasses.asdict(user),
-        "versions": {"python": platform.python_version()} | _package_versions(),
-        "git_revision": _git_revision(),
+        "versions": package_versions(),
+        "git_revision": git_revision(),
         "counts": run.counts,
         "excluded": dict(sorted(Counter(reason for _, reason, _ in run.exclusions).items())),
         "start": start,
@@ -317,27 +327,6 @@ def _write_sidecar(path: Path, user: Any, run: StageRun, start: str) -> None:
 def _plain(value: Any) -> Any:
     """Return numpy numbers as Python's, and paths as text."""
     return value.item() if hasattr(value, "item") else str(value)
-
-
-def _package_versions() -> dict[str, str]:
-    """Return the versions of the packages that can change a number."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
-def _git_revision() -> str:
-    """Return the commit of this repository, "+" when files differ from it, "unknown" without git."""
-    try:
-        described = subprocess.run(["git", "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
-                                   cwd=REPOSITORY, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return described.stdout.strip()
 
 
 def _now() -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from general_code.jsoc_faults import DamagedTarError, RefusedError, TransientError, network_step
+from general_code.jsoc_faults import DamagedTarError, OutageError, RefusedError, TransientError, network_step
 from general_code.jsoc_service import USER_AGENT
 from general_code.stage_files import require_free_space
 
@@ -38,8 +38,10 @@ def download_tar(url: str, path: Path, most_bytes: int, timeout_seconds: float) 
 
     Raises
     ------
+    OutageError
+        Nobody answers, the answer stops, or it is a web page.
     TransientError
-        The answer is no tar, is shorter than announced, or stops.
+        It is shorter than announced.
     RefusedError
         It is larger than a tar of the request can be, or the address is not of the web.
     UserError
@@ -71,6 +73,36 @@ def download_tar(url: str, path: Path, most_bytes: int, timeout_seconds: float) 
     return digest.hexdigest()
 
 
+def host_answers(url: str, timeout_seconds: float) -> bool:
+    """Tell whether the host of a tar is at work; of the answer nothing is read.
+
+    Parameters
+    ----------
+    url : str
+        Of the tar itself, so that a redirection to another host is followed.
+    timeout_seconds : float
+        Of silence on the connection.
+
+    Returns
+    -------
+    bool
+        False only when nobody answers, or with HTTP status 5xx, 408 or 429.
+
+    Raises
+    ------
+    BlockedError
+        With HTTP status 403.
+    """
+    try:
+        with network_step("host of the tar"), \
+                urlopen(Request(url, headers={"User-Agent": USER_AGENT}), timeout=timeout_seconds):
+            return True
+    except OutageError:
+        return False
+    except TransientError:
+        return True
+
+
 def sha256_of(path: Path) -> str:
     """Return the sha256 of a file.
 
@@ -93,7 +125,7 @@ def sha256_of(path: Path) -> str:
 def _announced_bytes(answer: object, most_bytes: int) -> int | None:
     """Return the Content-Length of an answer, None without; refuse web pages and what is too large."""
     if "html" in answer.headers.get("Content-Type", "").lower():
-        raise TransientError("a web page came in place of the tar (of a proxy or of maintenance?)")
+        raise OutageError("a web page came in place of the tar (of a proxy or of maintenance?)")
     text = answer.headers.get("Content-Length", "")
     if not text.isdigit():
         return None

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import jsoc_lab
@@ -41,10 +42,10 @@ class Bench:
         self.ledger.plan([REQUEST])
         return self
 
-    def bring(self) -> bool:
+    def bring(self, say: Callable[[str], None] | None = None) -> bool:
         """Bring region 1158."""
         download = RegionDownload(self.route.service, self.route, self.ledger, self.folder, {"1158": REQUEST},
-                                  self.said.append)
+                                  say or self.said.append)
         return download.bring(REQUEST)
 
     def submit(self) -> str:

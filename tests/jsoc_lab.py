@@ -5,6 +5,9 @@ import dataclasses
 import multiprocessing
 import os
 import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -21,8 +24,9 @@ os.environ["no_proxy"] = "127.0.0.1,localhost"  # a proxy of the machine knows n
 PIXELS = 24
 PASSAGES = {"1158": (date(2011, 2, 13), 1), "1429": (date(2012, 3, 3), 1)}
 IMAGES_A_REGION = 7  # one every four hours, both midnights
-QUICK = Patience(poll_seconds=0.02, max_attempts=3, outage_seconds=5, request_seconds=5, foreign_seconds=5,
-                 timeout_seconds=5)
+# short pauses, but limits that a busy machine does not reach; tests of a limit set their own
+QUICK = Patience(poll_seconds=0.02, max_attempts=3, outage_seconds=60, request_seconds=60, foreign_seconds=60,
+                 timeout_seconds=60)
 
 
 def simulator(faults: Faults | None = None, **series) -> JsocSimulator:
@@ -41,6 +45,14 @@ def settings(folder: Path, url: str, **changes) -> JSOC_Driver.UserDefinitions:
     return JSOC_Driver.UserDefinitions(**(common | changes))
 
 
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """Give a port of this machine that nobody answers at, and nobody else takes meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # without listening
+        yield taken.getsockname()[1]
+
+
 def be_quick(monkeypatch, **changes) -> None:
     """Let the driver's patience be counted in seconds."""
     patience = dataclasses.replace(QUICK, **changes)
@@ -49,6 +61,19 @@ def be_quick(monkeypatch, **changes) -> None:
         return JsocService(user.base_url, user.email, dataclasses.replace(patience, max_attempts=max_attempts))
 
     monkeypatch.setattr(JSOC_Driver, "open_service", open_service)
+
+
+def at_state(monkeypatch, state: str, act: Callable[[], object]) -> None:
+    """Let something happen when a region of this process first gets a state in the ledger."""
+    update, waiting = DownloadLedger.update, [act]
+
+    def watched_update(self, region, **changes):
+        line = update(self, region, **changes)
+        if changes.get("state") == state and waiting:
+            waiting.pop()()
+        return line
+
+    monkeypatch.setattr(DownloadLedger, "update", watched_update)
 
 
 def ledger_line(user: JSOC_Driver.UserDefinitions, region: str = "1158") -> LedgerLine:

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from test_forecast_evaluation import image_names
 
-from classifier_SVM import machines, weight_figure
+from classifier_SVM import AR_Classifier_weighted, machines, weight_figure
 from classifier_SVM.AR_Classifier_weighted import UserDefinitions, main
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES, read_feature_table, write_feature_table
-from classifier_SVM.region_splits import read_region_list
 from general_code import forecast_report, skill_figures
+from general_code.region_splits import read_region_list
 from general_code.skill_scores import skill_scores
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -136,6 +136,55 @@ def test_draw_is_redone_with_another_seed_but_never_over_a_foreign_list(settings
     changed.write_text("1900\n")
     assert "was not drawn by this stage" in refusal(settings)
     assert changed.read_text() == "1900\n"
+
+
+def test_a_failed_run_leaves_no_lists_that_bar_the_next(settings, monkeypatch):
+    def failing_run(error):
+        with monkeypatch.context() as patch, pytest.raises(SystemExit):
+            patch.setattr(AR_Classifier_weighted, "write_evaluation", lambda *arguments: (_ for _ in ()).throw(error))
+            run(settings)
+        return {name: Path("out", name).read_text() for name in LISTS.values() if Path("out", name).exists()}
+
+    assert not failing_run(OSError("the disk"))
+    run(settings, seed=5)
+    drawn = {name: Path("out", name).read_text() for name in LISTS.values()}
+    assert failing_run(KeyboardInterrupt()) == drawn
+    run(settings)
+    assert {name: Path("out", name).read_text() for name in LISTS.values()} != drawn
+
+
+def test_cost_reaches_the_fit(settings):
+    write_lists()
+    objectives = {C: run(settings, C=C)[1]["counts"]["objective"] for C in (0.5, 1.0)}
+    assert objectives[0.5] < objectives[1.0] < 2 * objectives[0.5], "the optimum rises with C, less than in proportion"
+
+
+@pytest.mark.parametrize(("endings", "stored"), [([".fits"], "fits"), ([".PNG"], "png"), ([".fits", ".png"], "")])
+def test_image_format_is_kept_for_the_forecast(settings, endings, stored):
+    table = make_table()
+    stems = table["filename"].str.removesuffix(".fits")
+    write_feature_table(Path("features.csv"), table.assign(filename=stems + np.resize(endings, len(table))))
+    run(settings)
+    assert json.loads(Path(f"out/{STEM}_model.json").read_text())["image_format"] == stored
+
+
+def test_size_and_window_of_the_labels_are_carried_on(settings, capsys):
+    counts = {"flare_size": "C1.0", "flare_window_hours": 24.0}
+    Path("features.csv.json").write_text(json.dumps({"counts": counts}))
+    statistics, sidecar = run(settings)
+    assert sidecar["counts"] | counts == sidecar["counts"]
+    assert statistics["flare_window_hours"] == 24.0
+    assert "flares: C1.0 or larger within 24 h" in Path(f"out/{STEM}.txt").read_text()
+    assert "flares of C1.0 or larger within 24 h" in capsys.readouterr().out
+    assert json.loads(Path(f"out/{STEM}_model.json").read_text())["flare_window_hours"] == 24.0
+    Path("features.csv.json").unlink()
+    assert run(settings)[1]["counts"]["flare_window_hours"] == ""
+
+
+def test_verdict_ends_what_is_said_of_the_scores(settings, capsys):
+    statistics, _ = run(settings)
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2] == statistics["verdict"] and said[-1] == "Nothing was left out."
 
 
 def test_same_bytes_again(settings, monkeypatch):

@@ -9,60 +9,19 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from activity_lab import EVENT_ROW, HOUR, MINUTE, THREE_DAYS, T, features, flares, reported, summary, table_of
 
 from classifier_SVM import BuildActivityFeatures as build
 from classifier_SVM.activity_features import activity_features, activity_names, flares_of_list, flares_of_reports
-from classifier_SVM.flare_history import LONGEST_H, NO_FLUX, WINDOWS_H, Flares
-from classifier_SVM.region_state import OLDEST_H, rotation_rate
-from classifier_SVM.split_tables import read_extra_features
+from classifier_SVM.activity_sources import FLARE_SOURCES
+from classifier_SVM.extra_features import read_extra_features
+from classifier_SVM.flare_history import LONGEST_H, NO_FLUX, WINDOWS_H
 from general_code.flares import read_event_list
 from general_code.image_names import dataset_name
-from general_code.noaa_archive import EventArchive, read_event_archive, read_summary_archive
-from general_code.noaa_reports import parse_event_report, parse_region_summary
+from general_code.noaa_archive import read_event_archive, read_summary_archive
 
 SCRIPT = Path(build.__file__)
-T = np.datetime64("2014-03-10T12:00", "s")
-MINUTE, HOUR = np.timedelta64(60, "s"), np.timedelta64(3600, "s")
-EVENT_ROW = "{number:4}       {begin}   {max}      {end}  G15  5   XRA  1-8A      {name:<4}    1.9E-03   {region:<4}"
-
-
-def flares(*rows):
-    """Flares from (hours before T, region, peak flux)."""
-    hours, regions, fluxes = zip(*rows, strict=True) if rows else ((), (), ())
-    times = T - (np.array(hours, dtype=float) * 3600).astype("timedelta64[s]")
-    return Flares(times, np.array(regions, dtype=np.int64), np.array(fluxes, dtype=float))
-
-
-def summary(day, *rows):
-    """Lines of a region summary and its date."""
-    lines = ["Joint USAF/NOAA Solar Region Summary", "I.  Regions with Sunspots.  Locations Valid at 10/2400Z",
-             "Nmbr Location  Lo  Area  Z   LL   NN Mag Type", *rows, "IA. H-alpha Plages without Spots.", "None",
-             "II. Regions Due to Return", "None"]
-    return parse_region_summary(lines, day, f"{day:%Y%m%d}SRS.txt")
-
-
-def table_of(*summaries):
-    """The table and days of a summary archive."""
-    rows = [row for s in summaries for row in s.rows]
-    columns = ["region", "date", "latitude", "longitude", "carrington_longitude", "area", "mcintosh", "extent", "spots",
-               "magnetic_type", "line"]
-    table = pd.DataFrame(rows, columns=columns).astype({"region": "str", "date": "datetime64[s]"})
-    return table, [s.date for s in summaries]
-
-
-THREE_DAYS = table_of(
-    summary(date(2014, 3, 8), "2001 N10E40   100  0010 Axx  01   02 Alpha",
-            "2002 S20W10   150  0100 Hsx  02   01 Alpha"),
-    summary(date(2014, 3, 9), "2001 N10E27   100  0110 Dso  05   08 Beta"),
-    summary(date(2014, 3, 10), "2001 N10E14   100  0200 Fkc  12   30 Beta-Gamma-Delta"))
-
-
-def features(known=None, time=T, region="2001", summaries=THREE_DAYS):
-    """The features of one image."""
-    return activity_features([region], np.array([time]), flares() if known is None else known, *summaries).iloc[0]
-
 
 # ---------------------------------------------------------------------------- flare history
 
@@ -113,61 +72,7 @@ def test_flares_elsewhere_include_those_of_no_region_and_not_ones_own():
     assert found["log_sun_flares_B_1d"] == pytest.approx(np.log(2))
 
 
-# ---------------------------------------------------------------------------- region summaries
-
-
-def test_the_summary_by_hand():
-    found = features()
-    assert found["zurich_rank"] == 7 and found["zurich_F"] == 1 and found["zurich_E"] == 0
-    assert found["penumbra_k"] == found["compactness_c"] == found["magnetic_beta_gamma_delta"] == 1
-    assert found[["penumbra_rank", "compactness_rank", "magnetic_rank"]].tolist() == [6, 4, 5]
-    assert [found[f"log_{name}"] for name in ("area", "extent", "spots")] == pytest.approx(np.log1p([200, 12, 30]))
-    assert [found["change_1_area"], found["change_2_area"]] == pytest.approx(np.log1p([90, 190]))
-    assert found["change_1_zurich"] == 6 - 4 and found["change_2_magnetic"] == 4
-    assert found["has_summary_1_before"] == found["has_summary_2_before"] == 1
-    assert found["latitude"] == 10 and found["longitude"] == pytest.approx(-14 + rotation_rate(10) / 2)
-    assert found["centre_distance"] == pytest.approx(
-        np.degrees(np.arccos(np.cos(np.radians(10)) * np.cos(np.radians(found["longitude"])))), rel=1e-5)
-    assert found["first_longitude"] == -40 and found["emerged_on_disk"] == 1
-    assert found["summary_age_h"] == 12 and found["region_age_h"] == 2 * 24 + 11.5 and found["first_day"] == 0
-    assert found["log_sun_regions"] == pytest.approx(np.log(2)) and found["log_sun_area"] == pytest.approx(np.log(201))
-    assert found["log_sun_area_27d"] == pytest.approx(np.log1p((110 + 110 + 200) / 3))
-
-
-def test_rotation_carries_a_region_across_the_disk_in_two_weeks():
-    assert rotation_rate(0) == pytest.approx(13.73, abs=0.01)
-    assert rotation_rate(30) == rotation_rate(-30) < rotation_rate(0)
-
-
-def test_a_region_without_a_row_today_keeps_its_last_one():
-    found = features(region="2002")
-    assert found["has_summary"] == 1 and found["summary_age_h"] == 60
-    assert found["log_area"] == pytest.approx(np.log(101))
-    assert found["has_summary_1_before"] == 0 and found["change_1_area"] == 0
-    late = features(region="2002", time=T + 1000 * HOUR)
-    assert late["summary_age_h"] == late["region_age_h"] == OLDEST_H
-
-
-def test_an_unknown_region_has_zeros():
-    found = features(region="2003")
-    own = found[list(activity_names())[activity_names().index("has_summary"):activity_names().index("log_sun_regions")]]
-    assert (own == 0).all() and found["log_sun_regions"] > 0
-
-
-def test_fields_that_a_summary_leaves_empty():
-    found = features(summaries=table_of(summary(date(2014, 3, 10), "2001 N10E14   100  0200 Qxx  12   30 Strange")))
-    assert found["zurich_rank"] == found["penumbra_rank"] == found["magnetic_rank"] == 0
-    assert found["log_area"] == pytest.approx(np.log(201))
-
-
 # ---------------------------------------------------------------------------- only what was public
-
-
-def reported(end, region="2001", name="C2.0", begin="1130", peak="1140", day=date(2014, 3, 10)):
-    """The flares of a report with one flare."""
-    row = EVENT_ROW.format(number=10, begin=begin, max=peak, end=end, name=name, region=region)
-    report = parse_event_report(["#Event    Begin", row], day, f"{day:%Y%m%d}events.txt")
-    return flares_of_reports(EventArchive([report], []))
 
 
 @pytest.mark.parametrize("region, column", [
@@ -177,20 +82,68 @@ def reported(end, region="2001", name="C2.0", begin="1130", peak="1140", day=dat
 def test_a_reported_flare_counts_from_its_end(region, column):
     quiet = features()
     for end, known in (("1159", True), ("1200", True), ("1201", False)):
-        found = features(reported(end, region))
+        found = features(reported(end, region)[0])
         assert (found[column] != quiet[column]) == known, f"end {end}, image 12:00"
         assert known or found.equals(quiet), "nothing of it shows before its end"
 
 
 def test_the_end_after_midnight_is_on_the_next_day():
-    late = reported("0010", begin="2350", peak="2358", day=date(2014, 3, 9))
+    late, _ = reported("0010", begin="2350", peak="2358", day=date(2014, 3, 9))
     assert features(late, np.datetime64("2014-03-10T00:09", "s"))["had_C"] == 0
     assert features(late, np.datetime64("2014-03-10T00:10", "s"))["had_C"] == 1
 
 
-def test_a_flare_without_an_end_counts_from_its_maximum():
-    assert features(reported("////", peak="1200"))["had_C"] == 1
-    assert features(reported("////", peak="1201"))["had_C"] == 0
+@pytest.mark.parametrize("peak, known", [("1129", True), ("1130", True), ("1131", False)])
+def test_a_flare_without_an_end_counts_from_the_delay_after_its_maximum(peak, known):
+    endless, problems = reported("////", begin="1100", peak=peak, delay_minutes=30)
+    assert features(endless)["had_C"] == known and not problems
+
+
+def test_a_flare_with_neither_end_nor_maximum_is_listed():
+    nothing, problems = reported("////", peak="////")
+    assert not len(nothing.public)
+    assert [problem.reason for problem in problems] == ["flare with neither end nor maximum"]
+    assert problems[0].input == "20140310events.txt, line 2"
+    assert len(reported("1150", peak="////")[0].public) == 1, "its end is enough"
+
+
+@pytest.fixture
+def image_at_issue():
+    """Summaries of a region that was first listed on the image's day, and moments around that one's issue."""
+    summaries = table_of(*THREE_DAYS[:2], summary(date(2014, 3, 10), "2003 N10E14   100  0200 Fkc  12   30 Beta"))
+    issue = np.datetime64("2014-03-10T00:30", "s")
+    return summaries, issue - MINUTE, issue
+
+
+@pytest.mark.parametrize("source", ["report", "list"])
+def test_a_flare_is_its_regions_own_from_the_regions_first_summary_on(tmp_path, image_at_issue, source):
+    summaries, before, after = image_at_issue
+    if source == "report":
+        known, _ = reported("2200", "2003", "M2.0", begin="2100", peak="2130", day=date(2014, 3, 9))
+    else:
+        known = flares_of_list(event_list(tmp_path, "2014 03 09,2130,2003,M2.0\n"), delay_minutes=30)
+    unknown = features(known, before, "2003", summaries)
+    assert unknown["has_summary"] == unknown["had_M"] == unknown["log_flares_C_since_appearance"] == 0
+    assert unknown["log_largest_flux"] == unknown["log_decayed_flux_72h"] == np.log10(NO_FLUX)
+    assert unknown["log_elsewhere_flares_M_24h"] == pytest.approx(np.log(2)), "it is one of no known region"
+    numbered = features(known, after, "2003", summaries)
+    assert numbered["has_summary"] == numbered["had_M"] == 1 and numbered["log_elsewhere_flares_M_24h"] == 0
+    assert numbered["log_hours_since_M"] == pytest.approx(np.log(2.5)), "its age is that since it was known itself"
+    assert unknown["log_sun_flares_M_7d"] == numbered["log_sun_flares_M_7d"] == pytest.approx(np.log(2))
+
+
+def test_a_later_first_summary_hides_the_flare_a_minute_longer(image_at_issue):
+    (table, days), _, issue = image_at_issue
+    known = flares((20, 2003, 2e-5))
+    for late, own in ((0 * MINUTE, 1), (MINUTE, 0)):
+        issued = table["date"].to_numpy("datetime64[s]") + 30 * MINUTE + late
+        assert features(known, issue, "2003", (table.assign(issued=issued), days))["had_M"] == own
+
+
+def test_the_flares_of_a_region_that_is_in_no_summary_are_never_its_own():
+    found = features(flares((5, 2009, 2e-6), (50, 2009, 2e-5)), region="2009")
+    assert found["had_C"] == found["had_M"] == 0
+    assert found["log_elsewhere_flares_C_72h"] == pytest.approx(np.log(3))
 
 
 def event_list(tmp_path, text):
@@ -202,17 +155,6 @@ def event_list(tmp_path, text):
 def test_a_listed_flare_counts_from_the_delay_after_its_maximum(tmp_path, peak, known):
     listed = flares_of_list(event_list(tmp_path, f"2014 03 10,{peak},2001,C2.0\n"), delay_minutes=30)
     assert features(listed).equals(features()) != known
-
-
-@pytest.mark.parametrize("clock, area", [("00:29", 110), ("00:30", 200), ("00:31", 200)])
-def test_a_summary_counts_from_its_issue(clock, area):
-    found = features(time=np.datetime64(f"2014-03-10T{clock}", "s"))
-    assert found["log_area"] == pytest.approx(np.log1p(area)) == found["log_sun_area"]
-
-
-def test_before_its_first_summary_a_region_is_unknown():
-    assert features(time=np.datetime64("2014-03-08T00:29", "s"))["has_summary"] == 0
-    assert features(time=np.datetime64("2014-03-08T00:30", "s"))["has_summary"] == 1
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +249,10 @@ def test_the_script_with_its_defaults(place):
     read = read_extra_features(output)
     assert read.shape[1] == len(activity_names()) and np.isfinite(read.to_numpy()).all()
     assert "picture.fits,not a magnetogram's file name" in Path(f"{output}.excluded.csv").read_text()
-    assert json.loads(Path(f"{output}.json").read_text())["counts"]["images"] == 6
+    counts = json.loads(Path(f"{output}.json").read_text())["counts"]
+    assert counts["images"] == 6
+    assert counts[FLARE_SOURCES] == {"events_dir": True, "event_list": True, "event_list_delay_minutes": 60.0,
+                                     "smallest_flare": "B4.0"}
     first = output.read_bytes()
     run(place)
     assert output.read_bytes() == first
@@ -346,8 +291,8 @@ def test_on_the_real_archive_the_past_alone_decides(shared_data, tmp_path):
         members = [m for m in tar.getmembers() if Path(m.name).name.startswith(("201101", "201102", "201103"))]
         tar.extractall(tmp_path, members=members, filter="data")
     summaries, events = read_summary_archive(tmp_path / "SRS"), read_event_archive(tmp_path / "Events")
-    known = flares_of_reports(events)
-    assert len(known.public) > 200 and (known.region < 0).any()
+    known, problems = flares_of_reports(events, 60.0)
+    assert len(known.public) > 200 and (known.region < 0).any() and not problems
     before, after = np.datetime64("2011-02-15T02:05", "s"), np.datetime64("2011-02-15T02:06", "s")
     columns = ["log_hours_since_M", "log_largest_flux"]
     arguments = (known, summaries.table, summaries.days)

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from classifier_SVM.BuildMasterFeatureSet_mp import main
+from classifier_SVM.BuildMasterFeatureSet_mp import BYTES_A_ROW, main
 from classifier_SVM.feature_rows import row_of_image, rows_of_chunk
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES, read_feature_table
 from classifier_SVM.FunctionsP3 import FEATURE_VERSION
@@ -91,6 +93,30 @@ def test_png_images_count_grey_levels_from_128(tmp_path):
     np.testing.assert_allclose(row, expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:`apply_async` is deprecated:DeprecationWarning")  # joblib's own backend calls it
+def test_the_observed_images_have_the_golden_features_however_they_are_run(shared_data, tmp_path):
+    """Tolerance: the order of summation leaves 1e-14; feature 4, the smallest gradient, is zero up to rounding."""
+    from distributed import LocalCluster
+
+    golden = pd.read_csv(shared_data / "golden_features.csv", header=None).sort_values(29, ignore_index=True)
+    for name in golden[29]:
+        path = tmp_path / "dataset" / name[:4] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(shared_data / "active_regions" / name[:4] / name[5:])
+    (tmp_path / "Labels.txt").write_text("".join(f"{name},C1.0\n" for name in golden[29]))
+    for jobs in (1, 2):
+        main(settings(tmp_path, f"{jobs}.csv", n_jobs=jobs))
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50) as cluster:
+        main(settings(tmp_path, "dask.csv", dask_scheduler=cluster.scheduler_address))
+    tables = [(tmp_path / "results" / name).read_bytes() for name in ("1.csv", "2.csv", "dask.csv")]
+    assert tables[0] == tables[1] == tables[2]
+    table = read_feature_table(tmp_path / "results" / "1.csv")
+    assert table["filename"].tolist() == golden[29].tolist()
+    expected = golden[range(29)].to_numpy(dtype=float)
+    tolerance = np.where(np.arange(29) == 3, 1e-9, 1e-9 * np.abs(expected))
+    assert (np.abs(table[list(FEATURE_NAMES)].to_numpy() - expected) <= tolerance).all()
+
+
 # ---------------------------------------------------------------------------- interrupted and resumed
 
 
@@ -142,6 +168,36 @@ def test_resume_false_and_another_version_compute_all_again(tmp_path, monkeypatc
     monkeypatch.setattr("classifier_SVM.BuildMasterFeatureSet_mp.FEATURE_VERSION", FEATURE_VERSION + "+")
     main(settings(folder))
     assert len(computed) == 6 and "other feature definitions: not used" in capsys.readouterr().out
+
+
+def test_the_progress_counts_what_is_left_out_as_it_comes_and_from_before(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("general_code.progress.SECONDS_BETWEEN_PLAIN_LINES", 0.0)
+    folder = make_dataset(tmp_path, 5)
+    images = [folder / "dataset" / image_name(number)[:4] / image_name(number) for number in range(5)]
+    for path in (images[0], images[3]):
+        path.write_bytes(b"")
+    (folder / "Labels.txt").write_text((folder / "Labels.txt").read_text() + "no_such_image,0\n")
+    main(settings(folder, chunk_files=1))
+    counts = [int(line.split()[-3]) for line in capsys.readouterr().err.splitlines() if line.endswith("left out")]
+    assert counts[0] == 2 and counts[1:] == [3] * (len(counts) - 1), "the label, and two images as they come"
+    write_magnetogram(images[1], field(99))
+    main(settings(folder))
+    assert capsys.readouterr().err.splitlines()[-1].endswith("3 left out")
+
+
+def test_the_space_for_what_is_still_to_be_computed_is_checked_before(tmp_path, monkeypatch):
+    folder, asked = make_dataset(tmp_path, 4), []
+    room = "classifier_SVM.BuildMasterFeatureSet_mp"
+    monkeypatch.setattr(f"{room}.require_free_space", lambda folder, needed, purpose: asked.append(needed))
+    main(settings(folder))
+    main(settings(folder))
+    assert asked == [8 * BYTES_A_ROW, 4 * BYTES_A_ROW]
+    lines = (folder / "results" / "features.csv.rows").read_bytes().splitlines(keepends=True)
+    assert max(map(len, lines)) < BYTES_A_ROW
+    monkeypatch.undo()
+    monkeypatch.setattr("general_code.stage_files.shutil.disk_usage", lambda folder: SimpleNamespace(free=100))
+    with pytest.raises(SystemExit, match="not enough space in .* for the table of 4 images and the rows of 0"):
+        main(settings(folder))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
@@ -204,6 +260,29 @@ def test_each_bad_input_is_left_out_with_its_own_reason(tmp_path):
         [image_name(12), image_name(13)])
 
 
+def test_without_a_single_row_an_earlier_table_stays_and_the_reasons_are_written(tmp_path):
+    folder = make_dataset(tmp_path, 2)
+    main(settings(folder))
+    table = (folder / "results" / "features.csv").read_bytes()
+    for number in range(2):
+        write_magnetogram(folder / "dataset" / image_name(number)[:4] / image_name(number), np.full((40, 40), 5.0))
+    with pytest.raises(SystemExit, match="no row for .*not one of the 2 images with a label has features"):
+        main(settings(folder))
+    assert (folder / "results" / "features.csv").read_bytes() == table
+    reasons = {reason for reason, _ in exclusions(folder / "results" / "features.csv").values()}
+    assert reasons == {"constant image"}
+
+
+def test_a_folder_that_must_not_be_entered_is_a_reason_not_the_end(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    path = tmp_path / "1000" / "image.fits"
+    for question in ("exists", "is_file", "is_dir", "stat"):
+        monkeypatch.setattr(Path, question, refuse)
+    assert row_of_image(path) == "?cannot be reached\tcannot be reached (Permission denied)"
+
+
 def write_infinite(path: Path) -> None:
     """Write a FITS image of real numbers with an infinite pixel."""
     from astropy.io import fits
@@ -223,7 +302,8 @@ def test_a_png_of_another_mode_is_left_out(tmp_path, mode, found):
 def test_a_file_that_cannot_be_read_now_is_tried_again_next_time(tmp_path, monkeypatch):
     folder = make_dataset(tmp_path, 2)
     with monkeypatch.context() as locked:
-        locked.setattr("classifier_SVM.feature_rows.os.access", lambda path, _: path.name != image_name(1))
+        locked.setattr("classifier_SVM.feature_rows.os.access",
+                       lambda path, mode: mode == os.F_OK or path.name != image_name(1))
         main(settings(folder))
     assert exclusions(folder / "results" / "features.csv")[image_name(1)][0] == "no permission to read"
     computed = count_computed(monkeypatch)

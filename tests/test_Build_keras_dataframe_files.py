@@ -106,7 +106,16 @@ def test_the_size_of_the_flares_goes_with_the_lists(labels):
     main(settings(labels))
     sidecar = json.loads((labels / "VGG" / "Train_Data_by_AR.csv.json").read_text())
     assert sidecar["counts"]["flare_size"] == "M1.0"
-    assert sidecar["counts"]["training"] == {"images": 9, "regions": 3, "flaring": 3}
+    assert sidecar["counts"]["training"] == {"regions": 3, "images": 9, "flaring_images": 3}
+
+
+def test_what_each_list_holds_is_said_and_which_defines_no_scores(labels, capsys):
+    (labels / "Labels.txt").write_text((labels / "Labels.txt").read_text().replace(
+        f"{name('1158', 0)},C4.7", f"{name('1158', 0)},0"))
+    main(settings(labels))
+    out = capsys.readouterr().out
+    assert "training: 3 regions, 9 images, 3 with a flare\n" in out
+    assert "test: 1 regions, 3 images, 0 with a flare; one class only or empty: its scores are not defined" in out
 
 
 def test_a_name_without_region_is_listed(labels):

@@ -7,9 +7,10 @@ from PIL import Image
 from classifier_SVM import Contact_Sheet
 from classifier_SVM.Contact_Sheet import UserDefinitions, choose_images
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES, concatVals
-from classifier_SVM.magnetogram_figure import strong_neutral_line
+from classifier_SVM.magnetogram_figure import neutral_line
 from general_code.label_file import read_label_file
 from general_code.magnetograms import write_magnetogram
+from tests.feature_dataset import exclusions
 
 
 @pytest.fixture
@@ -22,8 +23,10 @@ def bipole():
 
 
 def test_the_line_drawn_has_the_pixels_that_feature_8_counts(bipole):
-    line = strong_neutral_line(bipole)
+    line = neutral_line(bipole, strong=True)
     assert line.sum() == concatVals(bipole)[FEATURE_NAMES.index("NL length")]
+    assert neutral_line(bipole, strong=False).sum() == concatVals(bipole)[
+        FEATURE_NAMES.index("NL gradient-weighted length")]
     rows, columns = np.nonzero(line)
     assert abs(np.median(columns) - 48) < 4, "it runs between the polarities"
 
@@ -31,7 +34,7 @@ def test_the_line_drawn_has_the_pixels_that_feature_8_counts(bipole):
 def test_no_contour_no_line():
     field = np.full((40, 40), 100.0)
     field[0, 0] = 99.0
-    assert not strong_neutral_line(field).any()
+    assert not neutral_line(field, strong=True).any() and not neutral_line(field, strong=False).any()
 
 
 def label_file(folder, labels):
@@ -60,10 +63,17 @@ def test_a_label_file_with_a_word_for_a_class(tmp_path):
 
 
 def test_the_page(tmp_path, bipole):
-    labels = label_file(tmp_path, [("9001", 0, "C1.0"), ("9002", 0, "0"), ("9003", 0, "0")])
-    for region in ("9001", "9002"):
-        name = f"{region}_hmi.M_720s.20300101_000000_TAI.1.magnetogram.fits"
-        write_magnetogram(tmp_path / "dataset" / region / name, bipole)
+    labels = label_file(tmp_path, [("9001", 0, "C1.0"), ("9002", 0, "0"), ("9003", 0, "0"), ("9004", 0, "C2.0"),
+                                   ("9005", 0, "0")])
+    labels.write_text(labels.read_text().replace("9002_hmi", "19002_hmi"))
+    holed, even = bipole.copy(), np.full((40, 40), 7.0)
+    holed[3, 4] = np.nan
+    places = {"9001": "9001/9001_{}.FITS", "9002": "9002_{}.fits", "9004": "9004/9004_{}.fits",
+              "9005": "9005/9005_{}.fits"}
+    for region, field in (("9001", bipole), ("9002", bipole), ("9004", holed), ("9005", even)):
+        path = tmp_path / "dataset" / places[region].format("hmi.M_720s.20300101_000000_TAI.1.magnetogram")
+        write_magnetogram(path.with_suffix(".fits"), field)
+        path.with_suffix(".fits").rename(path)
     figure = tmp_path / "page.png"
     settings = UserDefinitions(label_file=labels, dataset_dir=tmp_path / "dataset", figure_file=figure)
     Contact_Sheet.main(settings)
@@ -71,11 +81,12 @@ def test_the_page(tmp_path, bipole):
         pixels = np.asarray(image.convert("RGB")).astype(int)
     orange = (abs(pixels - (230, 159, 0)) < 40).all(axis=2)
     assert orange.sum() > 50
-    assert "not readable" in (tmp_path / "page.png.excluded.csv").read_text(), "9003 has no image"
+    left_out = {name[:4]: reason for name, (reason, _) in exclusions(figure).items()}
+    assert left_out == {"9003": "label without an image", "9004": "NaN pixels", "9005": "constant image"}
 
 
 def test_nothing_to_show_is_an_error(tmp_path):
     (tmp_path / "dataset").mkdir()
-    with pytest.raises(SystemExit, match="none of the 1 images chosen from .* can be read"):
+    with pytest.raises(SystemExit, match="none of the 1 images chosen from .* can be shown"):
         Contact_Sheet.main(UserDefinitions(label_file=label_file(tmp_path, [("9001", 0, "0")]),
                                            dataset_dir=tmp_path / "dataset", figure_file=tmp_path / "a.png"))

@@ -1,6 +1,7 @@
 """Forecasts of single images: what is written, what is refused and why, the figure, models of other kinds."""
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from classifier_SVM import Forecast_AR
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES, concatVals
 from classifier_SVM.Forecast_AR import UserDefinitions, main
 from classifier_SVM.machines import LinearMachine, fit_machine
 from classifier_SVM.model_file import FlareModel, current_versions, save_model
-from classifier_SVM.split_tables import Scaling
+from classifier_SVM.scaling import Scaling
 from general_code.forecast_evaluation import Calibration
 from general_code.magnetograms import write_magnetogram, write_png
 
@@ -28,7 +30,7 @@ def bipole(strength=800.0, shape=(60, 80)):
     return np.rint(10 * (strength * (spots[0] - spots[1]) + noise)) / 10
 
 
-def write_model(folder, image_format="fits", extra=(), features=FEATURE_NAMES):
+def write_model(folder, image_format="fits", extra=(), features=FEATURE_NAMES, flare_sources=None):
     """A linear model that forecasts a flare where the unsigned flux is above that of a 500 G bipole."""
     count = len(features) + len(extra)
     middle = concatVals(bipole(500.0)) if features else np.empty(0)
@@ -37,7 +39,8 @@ def write_model(folder, image_format="fits", extra=(), features=FEATURE_NAMES):
     weights = np.zeros(count)
     weights[len(features) - 1 if features else 0] = 8.0
     model = FlareModel("linear", LinearMachine(weights, -4.0), scaling, tuple(features), tuple(extra),
-                       np.full(count, 0.5), Calibration(2.0, -1.0), 0.1, "C1.0", image_format, current_versions())
+                       np.full(count, 0.5), Calibration(2.0, -1.0), 0.1, "C1.0", 24.0, image_format,
+                       flare_sources or {}, current_versions())
     rows = np.random.default_rng(0).random((50, count))
     save_model(folder / "model", model, fit_machine("linear", rows, np.arange(50) % 2, 1.0, 0))
     return folder / "model.json"
@@ -71,6 +74,53 @@ def test_forecast_of_a_folder(images, tmp_path):
 
 def test_one_image_has_a_figure(images, tmp_path):
     forecast(model=write_model(tmp_path), images=(images / "1158" / NAME,))
+    assert Path("results/forecast.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_figure_of_an_earlier_image_goes_but_never_one_of_the_user(images, tmp_path):
+    model = write_model(tmp_path)
+    forecast(model=model, images=(images / "1158" / NAME,))
+    forecast(model=model, images=(images,))
+    assert not Path("results/forecast.png").exists(), "it would stand beside a table that it does not belong to"
+    Path("results/forecast.png").write_bytes(b"mine")
+    forecast(model=model, images=(images,))
+    assert Path("results/forecast.png").read_bytes() == b"mine"
+
+
+def test_what_is_forecast_and_where_the_decision_lies_are_said(images, tmp_path, capsys):
+    forecast(model=write_model(tmp_path), images=(images,))
+    said = capsys.readouterr().out
+    assert "Forecast: flares of C1.0 or larger within 24 h; decision 1 where the decision value is above 0" in said
+    assert "which is at a probability of 0.269: flares, though rare" in said  # 1 / (1 + e)
+    assert "2 of 2 images forecast, 1 to flare" in said
+
+
+def test_models_of_other_versions_are_said_loudly(images, tmp_path, capsys):
+    model = write_model(tmp_path)
+    content = json.loads(model.read_text())
+    content["versions"] |= {"numpy": "0.1", "feature definitions": "0"}
+    model.write_text(json.dumps(content))
+    forecast(model=model, images=(images,))
+    said = capsys.readouterr().out
+    assert said.count("ATTENTION: the model was trained with") == 2
+    assert f"ATTENTION: the model was trained with numpy 0.1, this is {np.__version__}" in said
+
+
+def test_model_without_image_features_refuses_the_same_images(images, tmp_path, monkeypatch):
+    """Its forecast rests on the archives, but one for an image that is not there, or holds NaN, would mislead."""
+    def known(files, names, *rest):
+        return np.ones((len(files), 1)), [""] * len(files)
+
+    monkeypatch.setattr(Forecast_AR, "activity_of_images", known)
+    model = write_model(tmp_path, features=(), extra=("had_M",), image_format="")
+    archives = {"srs_dir": Path("SRS"), "event_list": Path("events.txt")}
+    with_nan = bipole()
+    with_nan[3, 4] = np.nan
+    write_magnetogram(images / "1429" / NAME, with_nan)
+    rows = forecast(model=model, images=(images, Path("missing.fits")), **archives)
+    assert "no such file" in rows[""]["refused"] and "NaN" in rows["1429"]["refused"]
+    assert rows["1158"]["decision_value"] == "4.0" and rows["1158"]["refused"] == ""
+    forecast(model=model, images=(images / "1158" / NAME,), **archives)
     assert Path("results/forecast.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -158,13 +208,21 @@ def test_model_with_foreign_extra_features_is_refused(images, tmp_path):
         main(UserDefinitions(model=model, images=(images,), srs_dir=Path("SRS"), event_list=Path("events.txt")))
 
 
-def test_activity_features_from_the_archives(images, tmp_path, shared_data):
-    """2011-02-15: region 1158 had flared (M6.6 on the 13th), 1429 did not exist yet."""
-    Path("events.txt").write_text("2011 02 13,1738,1158,M6.6\n")
-    model = write_model(tmp_path, features=(), extra=("had_M",))
-    rows = forecast(model=model, images=(images,), srs_dir=shared_data / "noaa_raw/SRS", events_dir=Path(""),
+def test_activity_features_from_the_archives(tmp_path, monkeypatch, shared_data, capsys):
+    """2011-06-08: region 1226 had flared (M2.5 on the 7th, the day of a summary that lists both), 1227 had not."""
+    monkeypatch.chdir(tmp_path)
+    for region in ("1226", "1227"):
+        Path("images", region).mkdir(parents=True)
+        write_magnetogram(Path("images", region, NAME.replace("20110215", "20110608")), bipole())
+    Path("events.txt").write_text("2011 06 07,0641,1226,M2.5\n")
+    model = write_model(tmp_path, features=(), extra=("had_M",), image_format="", flare_sources={
+        "events_dir": True, "event_list": True, "event_list_delay_minutes": 60.0, "smallest_flare": "B1.0"})
+    rows = forecast(model=model, images=(Path("images"),), srs_dir=shared_data / "noaa_raw/SRS", events_dir=Path(""),
                     event_list=Path("events.txt"))
-    assert rows["1158"]["decision_value"] == "4.0" and rows["1429"]["decision_value"] == "-4.0"
+    assert rows["1226"]["decision_value"] == "4.0" and rows["1227"]["decision_value"] == "-4.0"
+    said = capsys.readouterr().out
+    assert "ATTENTION: trained with event reports, the forecast is made without" in said
+    assert "ATTENTION: trained with flares from B1.0 on, the smallest here is M2.5" in said
 
 
 def test_as_a_user_starts_it(images, tmp_path):

@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from jsoc_lab import (
     IMAGES_A_REGION,
+    at_state,
     be_quick,
     excluded,
     images,
@@ -117,14 +117,90 @@ def test_region_whose_images_were_removed_is_brought_again(tmp_path, capsys):
     assert f"{IMAGES_A_REGION - 1} of {IMAGES_A_REGION} images are there" in capsys.readouterr().out
 
 
-def test_other_size_is_another_request(tmp_path, capsys):
+@pytest.mark.parametrize("change", ["size", "dates"])
+def test_images_of_two_requests_are_not_mixed(change, tmp_path, capsys):
     with simulator() as jsoc:
         user = settings(tmp_path, jsoc.url)
         main(user)
-        main(dataclasses.replace(user, patch_pixels=16))
-        assert len(jsoc.exports.exports) == 2
+        before = images(user), ledger_line(user)
+        if change == "dates":
+            user.ar_list.write_text("1158,20110214,1\n")
+        other = dataclasses.replace(user, patch_pixels=16 if change == "size" else user.patch_pixels)
+        with pytest.raises(SystemExit, match=r"the images of 1 regions \(1158\) were made for other dates, series or "
+                                             "size .*move those folders away"):
+            main(other)
+        assert (images(user), ledger_line(user)) == before
+        (user.image_dir / "1158").rename(tmp_path / "old")
+        main(other)
     assert "was made for other dates, series or size" in capsys.readouterr().out
-    assert read_magnetogram(user.image_dir / "1158" / next(iter(images(user)))).shape == (16, 16)
+    shape = (16, 16) if change == "size" else (24, 24)
+    assert {read_magnetogram(user.image_dir / "1158" / name).shape for name in images(user)} == {shape}
+
+
+def test_image_without_a_byte_is_brought_again(tmp_path):
+    with simulator() as jsoc:
+        user = settings(tmp_path, jsoc.url)
+        main(user)
+        before = images(user)
+        (user.image_dir / "1158" / next(iter(before))).write_bytes(b"")  # as a machine without power may leave it
+        main(user)
+    assert images(user) == before
+
+
+def test_series_that_the_next_stage_does_not_read_is_told(tmp_path, capsys):
+    with simulator(Faults(series_unknown=True)) as jsoc, pytest.raises(SystemExit, match="none of the 1 regions"):
+        main(settings(tmp_path, jsoc.url, series="hmi.M_45s"))
+    assert "series hmi.M_45s: generate_dataset.py reads hmi.M_720s only" in capsys.readouterr().out
+
+
+def test_regions_in_flight_come_first(tmp_path):
+    user = settings(tmp_path, "")
+    user.ar_list.write_text("1158,20110213,1\n1429,20120303,1\n")
+    with simulator() as jsoc:
+        user = dataclasses.replace(user, base_url=jsoc.url)
+        with pytest.raises(SystemExit, match="given up"), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("general_code.region_download.RegionDownload._use_tar", stop_run)
+            main(dataclasses.replace(user, ar_numbers=("1429",)))
+        first = len(jsoc.received)
+        main(user)
+        asked = [arguments["ds"] for _, arguments in jsoc.received[first:] if arguments.get("op") == "rs_list"]
+    assert "2012.03.03" in asked[0]
+    assert "2011.02.13" in asked[1]
+
+
+def stop_run(*arguments: object) -> None:
+    """End the run at this point."""
+    raise jsoc_lab.JSOC_Driver.UserError("given up")
+
+
+def test_waiting_tar_that_was_changed_is_downloaded_again(tmp_path):
+    with simulator() as jsoc:
+        user = settings(tmp_path, jsoc.url)
+        with pytest.raises(SystemExit, match="given up"), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("general_code.region_download.RegionDownload._use_tar", stop_run)
+            main(user)
+        assert ledger_line(user).state == "downloaded"
+        (tar,) = (user.image_dir / ".incoming").glob("*.tar")
+        other = bytearray(tar.read_bytes())
+        other[len(other) // 2] ^= 0xFF  # still a whole tar
+        tar.write_bytes(other)
+        main(user)
+        downloads = [path for path, _ in jsoc.received if path.endswith(".tar")]
+    assert len(downloads) == 2
+    assert ledger_line(user).files_received == IMAGES_A_REGION
+
+
+def test_submission_is_not_repeated_by_another_route(tmp_path):
+    with simulator(Faults(hash_errors=99)) as jsoc:
+        user = settings(tmp_path, jsoc.url)
+        with pytest.raises(SystemExit):
+            main(user)
+        assert (ledger_line(user).state, ledger_line(user).route) == ("submitting", "drms")
+        sent = len(jsoc.received)
+        with pytest.raises(SystemExit, match="1158 was being submitted by route drms .* --route drms "
+                                             "--ar-numbers 1158, then with --route browser"):
+            main(dataclasses.replace(user, route="browser"))
+        assert len(jsoc.received) == sent
 
 
 def test_regions_by_number_and_what_is_left_out_of_the_others_stays_listed(tmp_path):
@@ -180,7 +256,8 @@ def test_script_runs_from_any_folder(tmp_path):
     ({"ar_list": Path("nowhere.txt")}, "ar_list: expected a file"),
     ({"ar_numbers": ("1159",)}, "region 1159 is not in .* (1 regions)"),
     ({"ar_numbers": ("one",)}, "ar_numbers: "),
-    ({"series": "hmi.M"}, "series: expected a name with its cadence"),
+    ({"series": "hmi.M"}, "series: expected line-of-sight magnetograms"),
+    ({"series": "hmi.Ic_720s"}, "series: expected line-of-sight magnetograms"),
     ({"patch_pixels": 0}, "patch_pixels: expected a number from 1, got 0"),
     ({"max_attempts": 0}, "max_attempts: expected a number from 1"),
     ({"patch_pixels": 10**7}, "not enough space"),
@@ -198,6 +275,7 @@ def test_setting_that_cannot_be_meant(changes, message, tmp_path):
     (Faults(address_pending=True), "confirm the mail"),
     (Faults(cgi_missing="checkAddress.sh"), "does not answer as expected .*HTTP status 404"),
     (Faults(html_answers=99), "does not answer as expected .*not JSON"),
+    (Faults(forbidden=1), "HTTP status 403: the service refuses this machine's address"),
 ])
 def test_preflight(faults, message, tmp_path):
     with simulator(faults) as jsoc:
@@ -217,18 +295,16 @@ def test_service_that_stays_down_ends_the_run_with_its_place_kept(tmp_path, monk
     be_quick(monkeypatch, outage_seconds=0.3)
     with simulator(Faults(delay_seconds=60)) as jsoc:
         user = settings(tmp_path, jsoc.url)
-        timer = threading.Timer(0.3, jsoc.stop)
-        timer.start()
+        at_state(monkeypatch, "requested", jsoc.stop)
         with pytest.raises(SystemExit, match="has not answered for .* hours .*start again later"):
             main(user)
-        timer.join()
         jsoc.start()
     assert ledger_line(user).state == "requested"
 
 
 def test_no_room_for_the_tar(tmp_path, monkeypatch):
     def no_room(folder, needed, purpose):
-        if "tar" in purpose:
+        if "tar" in purpose and needed > 0:
             raise jsoc_lab.JSOC_Driver.UserError(f"not enough space in {folder} for {purpose}")
 
     monkeypatch.setattr("general_code.tar_download.require_free_space", no_room)

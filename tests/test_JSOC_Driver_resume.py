@@ -53,12 +53,12 @@ def test_interruption_leaves_no_half_written_file(tmp_path):
             [sys.executable, str(SCRIPT), "--ar-list", str(user.ar_list), "--image-dir", str(user.image_dir),
              "--email", "me@inst.edu", "--base-url", jsoc.url, "--patch-pixels", "24"], stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not any(arguments.get("op") == "exp_status" for _, arguments in jsoc.received):
             assert time.monotonic() < deadline
             time.sleep(0.05)
         os.kill(run.pid, signal.SIGINT)
-        _, errors = run.communicate(timeout=20)
+        _, errors = run.communicate(timeout=60)
         assert run.returncode == 130, errors
         assert "Traceback" not in errors
         jsoc.faults.delay_seconds = 0.0

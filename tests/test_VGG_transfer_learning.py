@@ -6,20 +6,22 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 import pytest
-from vgg_lab import NARROW, make_dataset
+from vgg_lab import NARROW, make_dataset, refuse, settings
 
 from classifier_SVM.Forecast_AR import UserDefinitions as ForecastDefinitions
 from classifier_SVM.Forecast_AR import main as forecast
-from classifier_VGG import vgg_ways
+from classifier_VGG import vgg_experiment, vgg_forecast, vgg_modes, weight_source
 from classifier_VGG.vgg16_network import assemble, build_backbone, new_head
-from classifier_VGG.vgg16_weights import random_weights
-from classifier_VGG.VGG_transfer_learning import UserDefinitions, main
+from classifier_VGG.vgg16_weights import kernel_shapes, random_weights
+from classifier_VGG.VGG_transfer_learning import main
+from general_code.stage_run import StageRun
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras' variables under numpy 2
 SCRIPT = Path(__file__).resolve().parents[1] / "classifier_VGG" / "VGG_transfer_learning.py"
@@ -33,15 +35,6 @@ def lab(tmp_path_factory):
     make_dataset(folder)
     build_backbone(random_weights(3, **NARROW)).save(folder / "narrow.keras")
     return folder
-
-
-def settings(lab, **changes):
-    """Return settings for the lab."""
-    values = {"train_file": lab / "training.csv", "validation_file": lab / "validation.csv",
-              "test_file": lab / "test.csv", "dataset_dir": lab / "fits", "weights": str(lab / "narrow.keras"),
-              "event_list": Path(""), "output_dir": lab / "VGG", "cache_dir": lab / "cache", "epochs": EPOCHS,
-              "batch_size": 12, "learning_rate": 0.01, "n_jobs": 1}
-    return UserDefinitions(**(values | changes))
 
 
 def heads(lab, suffix, epoch=EPOCHS):
@@ -73,15 +66,17 @@ def cached(lab):
 
 @pytest.mark.parametrize(("image_format", "extract_dtype"), [("fits", "float32"), ("png", "bfloat16")])
 def test_both_ways_train_the_same_head(lab, cached, image_format, extract_dtype):
-    common = {"image_format": image_format, "dataset_dir": lab / image_format, "extract_dtype": extract_dtype}
+    epochs = EPOCHS if image_format == "fits" else 1
+    common = {"image_format": image_format, "dataset_dir": lab / image_format, "extract_dtype": extract_dtype,
+              "epochs": epochs}
     if image_format == "png":
         main(settings(lab, suffix="_cached2", **common))
     main(settings(lab, suffix="_whole", mode="end_to_end", **common))
     suffix = "_cached" if image_format == "fits" else "_cached2"
-    for epoch in range(1, EPOCHS + 1):
+    for epoch in range(1, epochs + 1):
         for one, two in zip(heads(lab, suffix, epoch), heads(lab, "_whole", epoch), strict=True):
             assert np.abs(one - two).max() < 1e-5
-    moved = np.abs(heads(lab, suffix)[0] - heads(lab, suffix, 1)[0]).max()
+    moved = np.abs(heads(lab, suffix, epochs)[0] - new_head(64, 0, 0.01).get_weights()[0]).max()
     assert moved > 1e-3, "the heads are equal because they learn the same, not because they learn nothing"
     assert np.allclose(history(lab, suffix), history(lab, "_whole"), atol=1e-5, equal_nan=True)
 
@@ -146,24 +141,54 @@ def test_forecast_ar_says_what_the_stage_said(cached):
     assert (both["decision_x"] == both["decision_y"]).all()
 
 
+def test_images_are_forecast_in_their_order_by_as_many_processes_as_told(cached, tmp_path, monkeypatch, capsys):
+    jobs, real = [], vgg_forecast.input_batches
+    monkeypatch.setattr(vgg_forecast, "input_batches", lambda *all: (jobs.append(all[-1]), real(*all))[1])
+    good, other = sorted((cached / "fits" / "1158").iterdir())[:2]
+    png, broken = next((cached / "png" / "1158").iterdir()), tmp_path / "broken.fits"
+    broken.write_bytes(b"not an image")
+    with (tmp_path / "log").open("w") as log:
+        model, run = cached / "VGG" / "VGG_model_cached.keras", StageRun(log)
+        table = vgg_forecast.forecast_with_vgg(model, [png, good, broken, other], run, n_jobs=1)
+        single = vgg_forecast.forecast_with_vgg(model, [other], run, n_jobs=2)
+    assert jobs == [1, 2]
+    assert [text.partition(":")[0] for text in table["refused"]] == ["image format", "", "image broken", ""]
+    assert table["probability"].isna().tolist() == [True, False, True, False]
+    assert single["decision_value"][0] == pytest.approx(table["decision_value"][3], abs=1e-5)
+    out = capsys.readouterr().out
+    assert out.count("No figure is drawn for a VGG16 model") == 1
+    assert "on the CPU" in out
+
+
 # ---------------------------------------------------------------------------- cache and interruption
-
-
-def refuse(*_, **__):
-    """Stand for a function that must not be called."""
-    raise AssertionError("the network was used again")
 
 
 def test_a_rerun_computes_nothing_and_changes_nothing(cached, monkeypatch, capsys):
     before = {path.name: path.read_bytes() for path in (cached / "VGG").glob("*_cached*")
               if path.suffix in (".csv", ".txt", ".png")}
-    monkeypatch.setattr(vgg_ways, "backbone_outputs", refuse)
+    model = (cached / "VGG" / "VGG_model_cached.keras").stat()
+    monkeypatch.setattr(vgg_modes, "backbone_outputs", refuse)
+    monkeypatch.setattr(vgg_experiment, "build_backbone", refuse)
+    monkeypatch.setattr(weight_source, "read_weights", refuse)
     main(settings(cached, suffix="_cached"))
     out = capsys.readouterr().out
     assert "48 of 48 images are in it, 0 to compute" in out
+    assert "VGG_model_cached.keras: as it is" in out
+    assert (cached / "VGG" / "VGG_model_cached.keras").stat().st_mtime_ns == model.st_mtime_ns
     assert f"Going on after epoch {EPOCHS}" in out
     after = {name: (cached / "VGG" / name).read_bytes() for name in before}
     assert after == before
+
+
+@pytest.mark.parametrize("loss", ["gone", "another"])
+def test_a_model_that_is_not_of_the_head_is_written_again(cached, loss):
+    path = cached / "VGG" / "VGG_model_cached.keras"
+    content = path.read_bytes()
+    path.unlink()
+    if loss == "another":
+        path.write_bytes(b"of a run that was killed before its sidecar")
+    main(settings(cached, suffix="_cached"))
+    assert len(path.read_bytes()) == len(content)
 
 
 def test_new_images_cost_only_themselves_and_changed_ones_too(cached, monkeypatch):
@@ -175,7 +200,7 @@ def test_new_images_cost_only_themselves_and_changed_ones_too(cached, monkeypatc
 
     shutil.copytree(cached / "fits", cached / "copy")
     sorted((cached / "copy" / "1170").iterdir())[0].touch()
-    monkeypatch.setattr(vgg_ways, "backbone_outputs", count)
+    monkeypatch.setattr(vgg_modes, "backbone_outputs", count)
     main(settings(cached, suffix="_touched", dataset_dir=cached / "copy", epochs=1))
     assert seen == [1]
 
@@ -186,11 +211,11 @@ def test_a_cache_of_other_weights_is_not_used_and_named(cached, capsys):
     out = capsys.readouterr().out
     assert "0 of 48 images are in it, 48 to compute" in out
     assert "Not used: cache" in out
-    assert "weights md5-" in out
+    assert "weights sha256-" in out
 
 
 def test_an_interrupted_extraction_goes_on_at_the_next_batch(lab, cached, monkeypatch):
-    real, seen = vgg_ways.backbone_outputs, []
+    real, seen = vgg_modes.backbone_outputs, []
 
     def interrupt_in_third_batch(backbone, grey):
         if len(seen) == 2:
@@ -199,12 +224,12 @@ def test_an_interrupted_extraction_goes_on_at_the_next_batch(lab, cached, monkey
         return real(backbone, grey)
 
     changes = {"suffix": "_stop", "cache_dir": lab / "stopped"}
-    monkeypatch.setattr(vgg_ways, "backbone_outputs", interrupt_in_third_batch)
+    monkeypatch.setattr(vgg_modes, "backbone_outputs", interrupt_in_third_batch)
     with pytest.raises(SystemExit) as caught:
         main(settings(lab, **changes))
     assert caught.value.code == 130
     seen.clear()
-    monkeypatch.setattr(vgg_ways, "backbone_outputs", lambda *both: (seen.append(len(both[1])), real(*both))[1])
+    monkeypatch.setattr(vgg_modes, "backbone_outputs", lambda *both: (seen.append(len(both[1])), real(*both))[1])
     main(settings(lab, **changes))
     assert sum(seen) == 48 - 24
     assert np.allclose(history(lab, "_stop"), history(lab, "_cached"), atol=1e-5, equal_nan=True)
@@ -212,7 +237,7 @@ def test_an_interrupted_extraction_goes_on_at_the_next_batch(lab, cached, monkey
         assert np.abs(one - two).max() < 1e-5
 
 
-def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(lab, cached):
+def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(lab, cached, capsys):
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in vars(settings(lab)).items()
                  if name not in ("epochs", "suffix", "event_list")]
     command = [sys.executable, str(SCRIPT), *arguments, "--event-list=", "--suffix=_killed"]
@@ -224,9 +249,8 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(lab, cached):
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = len(history(lab, "_killed"))
-    result = subprocess.run([*command, f"--epochs={done + 2}"], cwd=lab, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert "Going on after epoch" in result.stdout
+    main(settings(lab, suffix="_killed", epochs=done + 2))
+    assert "Going on after epoch" in capsys.readouterr().out
     main(settings(lab, suffix="_alive", epochs=done + 2))
     assert np.allclose(history(lab, "_killed"), history(lab, "_alive"), atol=1e-6, equal_nan=True)
     for one, two in zip(heads(lab, "_killed", done + 2), heads(lab, "_alive", done + 2), strict=True):
@@ -243,20 +267,22 @@ def edited(lab, split, change, name):
     return path
 
 
-@pytest.mark.parametrize(("image_format", "mode"), [("fits", "cached"), ("png", "end_to_end")])
-def test_unusable_images_are_left_out_with_their_reasons(lab, cached, mode, image_format):
+@pytest.mark.parametrize(("image_format", "mode"), [("fits", "cached"), ("fits", "end_to_end"), ("png", "end_to_end")])
+def test_unusable_images_are_left_out_with_their_reasons(lab, cached, mode, image_format, monkeypatch):
     folder = lab / f"bad_{image_format}_{mode}"
-    for path in (lab / image_format).rglob(f"*.{image_format}"):
-        (copy := folder / path.relative_to(lab / image_format)).parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
+    shutil.copytree(lab / image_format, folder)
     first, second = sorted((folder / "1170").iterdir())[:2]
     first.unlink()
     second.write_bytes(b"not an image")
-    main(settings(lab, suffix="_bad", dataset_dir=folder, image_format=image_format, mode=mode, epochs=1))
-    excluded = pd.read_csv(lab / "VGG" / "VGG_model_bad.keras.excluded.csv")
+    changes = {"suffix": f"_bad_{mode}_{image_format}", "dataset_dir": folder, "image_format": image_format,
+               "mode": mode, "epochs": 1, "cache_dir": lab / f"bad_{mode}"}
+    main(settings(lab, **changes, batch_size=1))
+    monkeypatch.setattr(vgg_experiment, "build_backbone", refuse)
+    main(settings(lab, **changes, batch_size=1))
+    excluded = pd.read_csv(lab / "VGG" / f"VGG_model{changes['suffix']}.keras.excluded.csv")
     assert dict(zip(excluded["input"], excluded["reason"], strict=True)) == {
         f"1170/{first.name}": "image missing", f"1170/{second.name}": "image broken"}
-    assert len(pd.read_csv(lab / "VGG" / "predictions_VGG_bad.csv")) == 46
+    assert len(pd.read_csv(lab / "VGG" / f"predictions_VGG{changes['suffix']}.csv")) == 46
 
 
 def test_a_test_set_of_one_class_has_scores_that_are_not_defined(lab, cached, capsys):
@@ -267,9 +293,10 @@ def test_a_test_set_of_one_class_has_scores_that_are_not_defined(lab, cached, ca
     assert "one class only or empty" in capsys.readouterr().out
 
 
-def test_a_validation_set_of_one_class_leaves_the_last_epoch(lab, cached):
+def test_a_validation_set_of_one_class_leaves_the_last_epoch(lab, cached, capsys):
     quiet = edited(lab, "validation", lambda text: text.replace(",1\n", ",0\n"), "quiet_validation.csv")
     main(settings(lab, suffix="_noval", validation_file=quiet))
+    assert "TSS not defined, HSS not defined\n" in capsys.readouterr().out
     assert json.loads((lab / "VGG" / "VGG_model_noval.keras.json").read_text())["counts"]["best_epoch"] == EPOCHS
     assert pd.read_csv(lab / "VGG" / "predictions_VGG_noval.csv")["probability"].isna().all()
 
@@ -293,23 +320,35 @@ def test_settings_that_cannot_be_are_said_in_one_line(lab, changes, message):
 
 
 def test_training_images_of_one_class_are_an_error_before_the_network_runs(lab, monkeypatch):
-    monkeypatch.setattr(vgg_ways, "backbone_outputs", refuse)
+    monkeypatch.setattr(vgg_modes, "backbone_outputs", refuse)
     quiet = edited(lab, "training", lambda text: text.replace(",1\n", ",0\n"), "quiet_training.csv")
     with pytest.raises(SystemExit, match="got 0 with and 32 without"):
         main(settings(lab, suffix="_one", train_file=quiet, cache_dir=lab / "unused"))
 
 
-def test_a_disk_too_small_for_the_cache_is_said_before_the_start(lab, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": 1000}))
-    monkeypatch.setattr(vgg_ways, "backbone_outputs", refuse)
-    with pytest.raises(SystemExit, match="for the cache of 48 images in float32: .* MB missing"):
-        main(settings(lab, suffix="_full", cache_dir=lab / "full"))
+def test_a_disk_too_small_is_said_before_the_start(lab, monkeypatch):
+    monkeypatch.setattr(vgg_modes, "backbone_outputs", refuse)
+    for what, full in (("the cache of 48 images in float32", "full"), ("the model", "VGG")):
+        monkeypatch.setattr("shutil.disk_usage", lambda folder, full=full: type(
+            "usage", (), {"free": 1000 if full in str(folder) else 10**9}))
+        with pytest.raises(SystemExit, match=f"for {what}: .* MB missing"):
+            main(settings(lab, suffix="_full", cache_dir=lab / "full"))
 
 
-# ---------------------------------------------------------------------------- the full network
+@pytest.mark.parametrize("name", ["history.csv", "predictions_VGG.csv", "VGGClassifierStats_trainvaltest.txt",
+                                  "training.json", "head_VGG_epoch_002.keras"])
+def test_no_output_may_be_an_input(lab, name, tmp_path):
+    (tmp_path / name).write_bytes((lab / "test.csv").read_bytes())
+    with pytest.raises(SystemExit, match=f"{name}' is an input of this stage and would be overwritten"):
+        main(settings(lab, test_file=tmp_path / name, output_dir=tmp_path))
 
 
-def test_the_full_network_with_random_weights_shouts(lab, capsys):
+# ---------------------------------------------------------------------------- random weights
+
+
+def test_random_weights_shout(lab, capsys, monkeypatch):
+    for drawn in (random_weights, kernel_shapes):  # test_pipeline runs the full network
+        monkeypatch.setattr(weight_source, drawn.__name__, partial(drawn, **NARROW))
     few = edited(lab, "training", lambda text: "".join(text.splitlines(keepends=True)[:4]), "few.csv")
     one = {split: edited(lab, split, lambda text: "".join(text.splitlines(keepends=True)[:2]), f"one_{split}.csv")
            for split in ("validation", "test")}
@@ -317,10 +356,10 @@ def test_the_full_network_with_random_weights_shouts(lab, capsys):
                   test_file=one["test"], epochs=1))
     out = capsys.readouterr().out
     assert out.count("THE WEIGHTS ARE RANDOM") >= 2
-    assert "Model of 134,268,738 parameters" in out
+    report = json.loads((lab / "VGG" / "VGGClassifierStats_trainvaltest_random.json").read_text())
+    assert report["remarks"][0].startswith("THE WEIGHTS ARE RANDOM")
     text = (lab / "VGG" / "VGGClassifierStats_trainvaltest_random.txt").read_text()
     assert text.startswith("THE WEIGHTS ARE RANDOM: THIS IS A TRIAL, ITS SCORES AND FORECASTS MEAN NOTHING")
-    (lab / "VGG" / "VGG_model_random.keras").unlink()
 
 
 def test_a_head_is_drawn_by_its_seed():

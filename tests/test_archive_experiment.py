@@ -48,6 +48,41 @@ def test_stamps_are_those_that_stage_2_requests(tmp_path):
     assert not any(line.startswith("1065") for line in lines), "it is in no list"
 
 
+def test_stamps_need_a_region_of_the_lists(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "ARList.txt").write_text("1064,20100501,3\n")
+    for name in experiment.PUBLISHED[:3]:
+        (data / name).write_text("12001\n")
+    with pytest.raises(UserError, match="none of the 1 regions of the published lists"):
+        experiment.write_image_names(tmp_path, 12)
+
+
+def test_a_fault_in_a_list_is_named_with_its_line(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "ARList.txt").write_text("1064,20100501,3\n")
+    for name in experiment.PUBLISHED[:3]:
+        (data / name).write_text("\ufeff1064\nnumber\n", encoding="utf-8")
+    with pytest.raises(UserError, match="Train_Data_by_AR.csv, line 2: 'number' is not a region number"):
+        experiment.write_image_names(tmp_path, 12)
+
+
+def test_a_folder_takes_one_archive_only(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "run_stages", lambda work_dir, commands: (work_dir / "data/ARList.txt").write_text(
+        "1064,20100501,3\n"))
+    for archive in ("a", "b"):
+        for part in ("SRS", "Events", "published"):
+            (tmp_path / archive / part).mkdir(parents=True)
+        for name in experiment.PUBLISHED:
+            (tmp_path / archive / "published" / name).write_text("1064\n")
+    work_dir = tmp_path / "work"
+    for _ in range(2):
+        experiment.main(experiment.UserDefinitions(tmp_path / "a", work_dir))
+    with pytest.raises(SystemExit, match=r"holds data and results of .*a, not of .*b"):
+        experiment.main(experiment.UserDefinitions(tmp_path / "b", work_dir))
+
+
 def test_a_real_archive_is_put_in_place(shared_data, tmp_path):
     experiment.take_archive(shared_data, tmp_path / "data")
     assert len(list((tmp_path / "data" / "SRS").rglob("*SRS.txt"))) == 3166

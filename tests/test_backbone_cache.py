@@ -1,10 +1,12 @@
 """The cache on disk: found by file, made for one identity, whole after any interruption."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from classifier_VGG import backbone_cache
 from classifier_VGG.backbone_cache import ImageFile, RowCache, image_files, other_caches
 from general_code.stage_files import UserError
 
@@ -81,7 +83,7 @@ def test_float16_rounds_and_refuses_what_is_too_large(tmp_path):
 
 def test_features_that_are_no_numbers_are_laid_to_the_weights(tmp_path):
     with RowCache(tmp_path, IDENTITY, 4, "float32") as cache:
-        with pytest.raises(UserError, match="NaN or infinite features for b .*--weights"):
+        with pytest.raises(UserError, match="NaN or infinite numbers for b .*--weights"):
             cache.append(files("b"), np.full((1, 4), np.nan, np.float32))
         assert len(cache) == 0
 
@@ -91,15 +93,60 @@ def test_rows_of_another_shape_are_refused(tmp_path):
         cache.append(files("a"), np.zeros((1, 5), np.float32))
 
 
-def test_each_identity_has_a_folder_and_others_are_named(tmp_path):
+@pytest.mark.parametrize(("seconds", "kept"), [(0, [0, 1, -1]), (1e6, [-1, -1, -1])])
+def test_a_process_that_dies_loses_what_it_added_after_the_last_commit(tmp_path, monkeypatch, seconds, kept):
+    monkeypatch.setattr(backbone_cache, "SECONDS_BETWEEN_COMMITS", seconds)
+    with RowCache(tmp_path, IDENTITY, 4, "float32") as cache:
+        cache._committed = backbone_cache.time.monotonic()
+        cache.append(files("a"), values(1))
+        cache.append(files("b"), values(1, 2))
+        shutil.copytree(cache.folder, tmp_path / "killed" / cache.folder.name)  # the disk as a kill would leave it
+    with RowCache(tmp_path / "killed", IDENTITY, 4, "float32") as cache:
+        assert cache.find(files("a", "b", "c")).tolist() == kept
+        if seconds == 0:
+            assert np.array_equal(cache.values(), np.concatenate([values(1), values(1, 2)]))
+
+
+@pytest.mark.parametrize("line", [b"a,b\n", b"a,100,x\n", b"\xff,,\n", b"\n", b"a,100,7\r\n"])
+def test_an_index_is_cut_at_a_damaged_line(tmp_path, line):
+    with RowCache(tmp_path, IDENTITY, 4, "float32") as cache:
+        cache.append(files("a", "b", "c"), values(3))
+    index = cache.folder / "index.csv"
+    first, _, third = index.read_bytes().splitlines(keepends=True)
+    index.write_bytes(first + line + third)
+    with RowCache(tmp_path, IDENTITY, 4, "float32") as cache:
+        assert cache.find(files("a", "b", "c")).tolist() == [0, -1, -1]
+        cache.append(files("d"), values(1, 5))
+        cache.commit()
+        assert np.array_equal(cache.values(), np.concatenate([values(3)[:1], values(1, 5)]))
+
+
+def test_each_identity_has_a_folder_and_others_that_hold_the_images_are_named(tmp_path):
+    with RowCache(tmp_path, IDENTITY | {"gauss": 1}, 4, "float32") as first:
+        first.append(files("a"), values(1))
+    for identity in (IDENTITY | {"gauss": 3}, IDENTITY | {"gauss": 4}, {"kind": "inputs"}):
+        with RowCache(tmp_path, identity, 4, "float32") as other:
+            other.append(files("x"), values(1))
+    with RowCache(tmp_path, IDENTITY | {"gauss": 2, "weights": "md5-2"}, 4, "float32"):
+        pass
+    with RowCache(tmp_path, IDENTITY | {"gauss": 2}, 4, "float32") as cache:
+        assert cache.folder != first.folder
+        assert cache.find(files("a")).tolist() == [-1]
+        texts = other_caches(cache, files("a", "b"))
+    assert len(texts) == 3
+    assert any(f"{first.folder}, which holds 1 of them" in text and "gauss 1, here 2" in text for text in texts)
+    assert any("weights md5-2, here md5-1" in text for text in texts)
+    assert texts[-1].startswith("2 more caches")
+
+
+def test_a_cache_whose_identity_is_damaged_is_not_used_and_said(tmp_path):
     with RowCache(tmp_path, IDENTITY, 4, "float32") as first:
         first.append(files("a"), values(1))
-    with RowCache(tmp_path, IDENTITY | {"weights": "md5-2"}, 4, "float32") as second:
-        assert second.folder != first.folder
-        assert second.find(files("a")).tolist() == [-1]
-        (text,) = other_caches(second)
-    assert "weights md5-1, here md5-2" in text
-    assert first.folder.name in text
+    (first.folder / "cache.json").write_text("{")
+    with RowCache(tmp_path, IDENTITY, 4, "float32") as cache:
+        assert len(cache) == 0
+        (text,) = other_caches(cache, files("a"))
+    assert f"{first.folder}: its cache.json is damaged" in text
 
 
 def test_a_foreign_cache_in_its_place_is_neither_used_nor_touched(tmp_path):

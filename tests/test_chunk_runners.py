@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from classifier_SVM.BuildMasterFeatureSet_mp import main
-from classifier_SVM.chunk_runners import check_workers, dask_client
+from classifier_SVM.chunk_runners import check_workers, dask_client, run_on_dask
 from general_code.stage_files import UserError
 from tests.feature_dataset import command, image_name, link_dataset, settings, wait_for
 
@@ -90,6 +91,66 @@ def test_workers_that_do_not_see_the_files_are_named_before_the_start(dataset, c
 def hide_repository() -> None:
     """Make a worker of a cluster unable to import stage 4."""
     sys.modules["classifier_SVM.FunctionsP3"] = None
+
+
+def test_the_workers_are_checked_before_they_compute(dataset, monkeypatch):
+    def refuse(client, images):
+        assert client == "client" and [Path(path).stat().st_size for path, _ in images] == [size for _, size in images]
+        raise UserError("not these workers")
+
+    room = "classifier_SVM.BuildMasterFeatureSet_mp"
+    monkeypatch.setattr(f"{room}.dask_client", lambda address: nullcontext("client"))
+    monkeypatch.setattr(f"{room}.check_workers", refuse)
+    monkeypatch.setattr(f"{room}.run_on_dask", None)
+    with pytest.raises(SystemExit, match="not these workers"):
+        main(settings(dataset, "none.csv", dask_scheduler="tcp://127.0.0.1:9"))
+
+
+def test_one_worker_a_host_compiles_before_the_others_start():
+    class Client:
+        asked = []
+
+        def nthreads(self):
+            return {"tcp://10.0.0.1:1": 2, "tcp://10.0.0.1:2": 2, "tcp://10.0.0.2:1": 3}
+
+        def run(self, check, images, version, workers):
+            self.asked.append(workers)
+            assert check(images, version) == ""
+            return dict.fromkeys(workers or self.nthreads(), "")
+
+    assert check_workers(Client(), []) == 7
+    first, then = Client.asked
+    assert sorted(worker.rpartition(":")[0] for worker in first) == ["tcp://10.0.0.1", "tcp://10.0.0.2"]
+    assert then is None
+
+
+def thread_of_chunk(repository):
+    """Return a worker that answers with the name of its thread in place of rows."""
+
+    def rows_there(number, paths):
+        import threading
+
+        return number, [threading.current_thread().name]
+
+    return rows_there
+
+
+@pytest.mark.filterwarnings("ignore:`apply_async` is deprecated:DeprecationWarning")  # joblib's own backend calls it
+def test_a_single_thread_of_a_cluster_computes_there_and_what_ends_its_work_is_one_line(monkeypatch):
+    from distributed import LocalCluster
+    from distributed.client import FutureCancelledError
+    from distributed.comm import CommClosedError
+
+    monkeypatch.setattr("classifier_SVM.chunk_runners._worker_rows", thread_of_chunk)
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, processes=False,
+                      silence_logs=50) as cluster:
+        with dask_client(cluster.scheduler_address) as client:
+            rows = dict(run_on_dask([[]] * 5, client))
+        assert sorted(rows) == list(range(5)) and all("Dask" in name for name, in rows.values())
+        for loss in (FutureCancelledError("rows", "scheduler-connection-lost"), CommClosedError("closed")):
+            with pytest.raises(UserError, match="connection to '.*' was lost .*what is done is kept"), \
+                    dask_client(cluster.scheduler_address):
+                raise loss
 
 
 def test_no_scheduler_and_no_workers_are_one_line(dataset, monkeypatch):

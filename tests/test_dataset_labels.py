@@ -1,12 +1,14 @@
 """The order of the label file, its bytes, and what is said about midnight and coverage."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pytest
 
-from general_code.dataset_labels import label_and_write, label_order
+from general_code.dataset_labels import label_and_write, label_order, summary_figure_name
 from general_code.flares import EventList, ImageLabels, peak_fluxes
 
 
@@ -26,7 +28,7 @@ class Run:
 def event_list(*rows: tuple[str, str, str, str]) -> EventList:
     """Return an event list of (time, listed time, region, class)."""
     times, listed = (np.array([row[i] for row in rows], "datetime64[s]") for i in (0, 1))
-    regions, classes = (np.array([row[i] for row in rows], "U5") for i in (2, 3))
+    regions, classes = (np.array([row[i] for row in rows], str) for i in (2, 3))
     return EventList(times, regions, classes, peak_fluxes(classes), listed)
 
 
@@ -41,7 +43,8 @@ def images(*rows: tuple[str, str]) -> pd.DataFrame:
 def settings(tmp_path: Path, **changes) -> SimpleNamespace:
     """Return the settings that labelling looks at."""
     return SimpleNamespace(**({"label_file": tmp_path / "Labels.txt", "flare_size": "C1.0", "flare_window_hours": 24.0,
-                               "as_published": False} | changes))
+                               "as_published": False, "transfer": "hardlink", "image_dir": tmp_path,
+                               "dataset_dir": tmp_path / "dataset"} | changes))
 
 
 def test_flaring_images_by_place_of_their_flare_then_time_then_the_rest_by_region_and_time():
@@ -74,9 +77,32 @@ def test_midnight_rule_is_counted(tmp_path: Path):
     assert run.counts["flares_after_midnight"] == 1
 
 
-def test_images_outside_the_period_of_the_list_are_warned_of(tmp_path: Path):
-    events = event_list(("2011-01-03", "2011-01-03", "0001", "M1.0"))
+@pytest.mark.parametrize(("reported", "window", "lacking"), [
+    (None, 24, 2),  # flares from the 2nd to the 3rd: the 1st is unknown, and so is what follows the 3rd
+    (["01", "02", "03", "04"], 24, 0), (["01", "03", "04"], 24, 1), (["01", "02", "03"], 24, 1), (["02"], 24, 2),
+    (["01", "02", "03"], 12, 0), (["01", "02", "03", "04"], 72, 1),
+])
+def test_images_with_a_day_without_a_report_in_their_window_are_warned_of(tmp_path: Path, reported, window, lacking):
+    events = event_list(("2011-01-02", "2011-01-02", "0001", "M1.0"), ("2011-01-03", "2011-01-03", "0001", "M1.0"))
+    if reported:
+        events = replace(events, reported=np.array([f"2011-01-{day}" for day in reported], "datetime64[D]"))
     run = Run()
-    label_and_write(images(("0001", "2011-01-02"), ("0001", "2011-01-03")), events, settings(tmp_path), run)
-    assert run.counts["images_outside_event_list"] == 1
-    assert any(line.startswith("Warning: 1 images lie outside") for line in run.lines)
+    frame = images(("0001", "2011-01-01"), ("0001", "2011-01-02"), ("0001", "2011-01-03T12:00"))
+    label_and_write(frame, events, settings(tmp_path, flare_window_hours=window), run)
+    assert run.counts["images_with_unreported_days"] == lacking
+    assert any(line.startswith(f"Warning: {lacking} images have a day without a report") for line in run.lines) == (
+        lacking > 0)
+
+
+def test_windows_longer_than_any_record_and_classes_of_any_length(tmp_path: Path):
+    events = event_list(("2011-01-03", "2011-01-03", "0001", "X13.37"), ("2011-01-03", "2011-01-03", "0002", "C1.0"))
+    labelled = label_and_write(images(("0001", "2011-01-02"), ("0003", "2011-01-02")), events,
+                               settings(tmp_path, flare_window_hours=1e30), Run())
+    assert labelled["flare_class"].tolist() == ["X13.37", "0"]
+    assert (tmp_path / "Labels.txt").read_text() == "image0,X13.37\nimage1,0\n"
+
+
+@pytest.mark.parametrize(("name", "figure"), [("Labels.txt", "dataset_summary.png"),
+                                              ("Labels_M48.txt", "dataset_summary_Labels_M48.png")])
+def test_each_label_file_has_its_figure(name, figure):
+    assert summary_figure_name(Path("data") / name) == figure

@@ -11,7 +11,10 @@ class Run:
     """Keeps exclusions."""
 
     def __init__(self):
-        self.exclusions = []
+        self.exclusions, self.counts = [], {}
+
+    def count(self, name, number):
+        self.counts[name] = number
 
     def exclude(self, *row):
         self.exclusions.append(row)
@@ -50,6 +53,7 @@ def test_hole_is_interpolated_and_outside_the_passage_there_is_no_position():
     assert kept["longitude"][1] == pytest.approx(-46.1, abs=0.1)
     assert [(source, reason) for source, reason, _ in run.exclusions] == [
         (times[0], "no position"), (times[5], "no position"), (times[4], "outside the limits")]
+    assert run.counts == {"images_without_position": 2, "images_outside_by_interpolated_position": 0}
 
 
 def test_as_published_keeps_days_without_a_row_and_drops_a_last_midnight():
@@ -66,7 +70,9 @@ def test_as_published_the_interpolated_position_of_a_hole_does_not_bind():
     frame = add_positions(images("2011-02-13T12:00"), rows)
     assert abs(frame["longitude"][0]) > 60
     assert len(as_published_selection(frame, 60.0, 60.0, Run())) == 1
-    assert len(within_limits(frame, 60.0, 60.0, Run())) == 0
+    run = Run()
+    assert len(within_limits(frame, 60.0, 60.0, run)) == 0
+    assert run.counts == {"images_without_position": 0, "images_outside_by_interpolated_position": 1}
 
 
 @pytest.mark.parametrize(("last", "kept"), [("2011-02-14T00:00:00", 1), ("2011-02-14T00:12:00", 2),

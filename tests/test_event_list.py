@@ -6,10 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from general_code.event_list import event_line, make_event_list, obtain_event_list, published_name, usable_flares
+from general_code import event_list
+from general_code.event_list import (
+    event_line,
+    list_state,
+    make_event_list,
+    obtain_event_list,
+    optional_event_list,
+    published_name,
+    usable_flares,
+)
 from general_code.flares import peak_flux, read_event_list
 from general_code.noaa_archive import read_event_archive
-from general_code.stage_files import UserError
+from general_code.stage_files import UserError, atomic_write
 
 TITLE = "#Event    Begin    Max       End  Obs  Q  Type  Loc/Frq   Particulars       Reg#"
 
@@ -169,3 +178,93 @@ def test_sidecar_says_what_the_list_was_made_from(tmp_path: Path, events_dir: Pa
     make_event_list(tmp_path / "eventList.txt", events_dir)
     sidecar = json.loads((tmp_path / "eventList.txt.json").read_text())
     assert (sidecar["reports"], sidecar["flares"], sidecar["after_midnight_lines"]) == (2, 3, [3])
+
+
+def made_and_changed(tmp_path: Path, events_dir: Path) -> Path:
+    """Return a list made here whose reports have changed since."""
+    path = tmp_path / "eventList.txt"
+    make_event_list(path, events_dir)
+    write_report(events_dir, "20100506", ("1000", "1010", "C3.0", "1069"))
+    return path
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("write", [0, 1])
+def test_a_kill_at_either_write_leaves_a_list_that_is_made_again(tmp_path: Path, events_dir: Path, monkeypatch, fresh,
+                                                                  write):
+    path = tmp_path / "eventList.txt" if fresh else made_and_changed(tmp_path, events_dir)
+    before = {name.name: name.read_bytes() for name in tmp_path.glob("eventList*")}
+    writes = []
+
+    def killed(target, *arguments):
+        writes.append(target)
+        if len(writes) > write:
+            raise KeyboardInterrupt
+        return atomic_write(target, *arguments)
+
+    monkeypatch.setattr(event_list, "atomic_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        obtain_event_list(path, events_dir, False, Said())
+    monkeypatch.undo()
+    after = {name.name: name.read_bytes() for name in tmp_path.glob("eventList*")}
+    assert (after == before) is (write == 0)
+    said = Said()
+    assert len(obtain_event_list(path, events_dir, False, said)) == (3 if fresh else 4)
+    assert "Making" in said.lines[0]
+    obtain_event_list(path, events_dir, False, said)
+    assert "made from the reports as they are now" in said.lines[1]
+
+
+def test_a_list_edited_after_a_kill_is_somebody_else_s(tmp_path: Path, events_dir: Path, monkeypatch):
+    path = made_and_changed(tmp_path, events_dir)
+    monkeypatch.setattr(event_list, "atomic_write", lambda target, *mode: atomic_write(target, *mode)
+                        if target.suffix == ".json" else pytest.fail("killed"))
+    with pytest.raises(pytest.fail.Exception):
+        obtain_event_list(path, events_dir, False, Said())
+    monkeypatch.undo()
+    path.write_text(path.read_text().replace("C2.0", "C2.1"))
+    said = Said()
+    obtain_event_list(path, events_dir, False, said)
+    assert "as it stands" in said.lines[0]
+
+
+def test_a_report_that_changes_inside_makes_the_list_again(tmp_path: Path, events_dir: Path):
+    path = tmp_path / "eventList.txt"
+    make_event_list(path, events_dir)
+    report = events_dir / "2010_events" / "20100504events.txt"
+    report.write_text(report.read_text().replace("C2.0", "C2.1"))
+    said = Said()
+    obtain_event_list(path, events_dir, False, said)
+    assert "which have changed" in said.lines[0]
+
+
+def test_a_list_of_the_other_kind_is_made_again(tmp_path: Path, events_dir: Path):
+    path = tmp_path / "eventList.txt"
+    make_event_list(path, events_dir, dated_by_report=True)
+    assert list_state(path, events_dir, dated_by_report=True).up_to_date
+    assert not list_state(path, events_dir, dated_by_report=False).up_to_date
+    obtain_event_list(path, events_dir, False, Said())
+    assert path.read_text().splitlines() == MADE
+
+
+def test_days_with_a_report_are_kept_with_the_list(tmp_path: Path, events_dir: Path):
+    write_report(events_dir, "20100508", ("1000", "1010", "C3.0", "1069"))
+    cut_off = events_dir / "20100507events.txt"
+    cut_off.write_text(f"{TITLE}\n4080       1000   1010      2359  G15  5   XRA  1-8A      C3")
+    path = tmp_path / "eventList.txt"
+    made = make_event_list(path, events_dir)
+    assert made.reported.astype(str).tolist() == ["2010-05-04", "2010-05-05", "2010-05-08"]
+    for events in (obtain_event_list(path, events_dir, False, Said()), optional_event_list(path, Said())):
+        assert (events.reported == made.reported).all()
+    path.write_text(path.read_text().replace("C2.0", "C2.1"))
+    assert optional_event_list(path, Said()).reported is None
+
+
+def test_a_list_whose_dates_are_not_in_order_keeps_them(tmp_path: Path):
+    path, said = tmp_path / "eventList.txt", Said()
+    path.write_text("2010 05 05,2330,1070,C2.0\n2010 05 04,2330,1070,C2.0\n2010 05 04,0023,1069,M1.0\n")
+    events = obtain_event_list(path, tmp_path / "Events", False, said)
+    assert not events.after_midnight.any()
+    assert events.problems == [("eventList.txt", "dates not in order", "a flare of 2010-05-04 stands behind one of "
+                                "2010-05-05; maxima after midnight keep their dates")]
+    assert "cannot be told" in said.lines[0]

@@ -27,25 +27,42 @@ def test_row_nearest_to_the_meridian(longitudes, chosen):
     assert (position and position.t_ref) == chosen
 
 
+def summary(folder: Path, name: str, issued: str, location: str) -> None:
+    """Write a region summary with region 1158."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(
+        f":Product: {name}\n:Issued: {issued}\nI.  Regions with Sunspots.  Locations Valid at 13/2400Z\n"
+        f"Nmbr Location  Lo  Area  Z   LL   NN Mag Type\n1158 {location}   033  0080 Dsi  06   12 Beta-Gamma\n"
+        "IA. H-alpha Plages without Spots.\nII. Regions Due to Return\n")
+
+
+def test_summaries_are_found_and_chosen_as_in_stage_1(tmp_path):
+    summary(tmp_path / "2011", "20110214SRS.txt", "2011 Feb 14 0030 UTC", "S20W03")
+    summary(tmp_path / "mended", "20110214srs.txt", "2011 Feb 14 0530 UTC", "S20W04")
+    summary(tmp_path, "20110216SRS.txt", "2011 Feb 16 0030 UTC", "S20W30")
+    positions = SummaryPositions(tmp_path)
+    passage = Passage("1158", date(2011, 2, 13), 8)
+    assert positions.position(passage) == Position("2011.02.13_23:59:59Z", "4", "-20")  # issued last
+    assert positions.position(passage._replace(first_day=date(2011, 2, 15))).x == "30"
+    assert positions.position(passage._replace(first_day=date(2011, 2, 5))) is None
+
+
 def test_positions_of_real_summaries(shared_data, tmp_path):
-    folder = shared_data / "noaa_raw" / "SRS"
-    positions = SummaryPositions(folder)
+    for path in sorted((shared_data / "noaa_raw" / "SRS").rglob("201501*SRS.txt")):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    positions = SummaryPositions(tmp_path)
     day = date(2015, 1, 1)
-    regions = dict(positions.rows(day))
     # 2246 N19W56 in 20150101SRS.txt, valid at 24:00 of the day before
-    assert regions["2246"] == Position("2014.12.31_23:59:59Z", "56", "19")
-    assert positions.position(Passage("2246", day, 3)) == regions["2246"]
+    assert positions.position(Passage("2246", day, 3)) == Position("2014.12.31_23:59:59Z", "56", "19")
     assert positions.position(Passage("2246", date(2013, 1, 1), 3)) is None
 
 
 @pytest.mark.parametrize("folder", [Path(""), Path("does/not/exist")])
 def test_no_summaries(folder):
-    positions = SummaryPositions(folder)
-    assert positions.days() == []
-    assert positions.position(Passage("1158", date(2011, 2, 13), 8)) is None
+    assert SummaryPositions(folder).position(Passage("1158", date(2011, 2, 13), 8)) is None
 
 
 def test_unreadable_summary_is_passed_over(tmp_path):
     (tmp_path / "20110213SRS.txt").write_bytes(b"\x00\x01")
     (tmp_path / "notesSRS.txt").write_text("x")
-    assert SummaryPositions(tmp_path).rows(date(2011, 2, 13)) == []
+    assert SummaryPositions(tmp_path).table == {}

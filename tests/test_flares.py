@@ -1,5 +1,6 @@
 """Classes as numbers, the event list with its oddities, labels against nested loops, persistence."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,6 @@ from general_code.flares import (
     peak_flux,
     peak_fluxes,
     persistence,
-    range_minimum,
     read_event_list,
 )
 
@@ -137,7 +137,7 @@ def test_published_list(shared_data: Path):
 def event_list(*rows: tuple[str, str, str]) -> EventList:
     """Return an event list of (time, region, class)."""
     times = np.array([row[0] for row in rows], dtype="datetime64[s]")
-    regions, classes = (np.array([row[i] for row in rows], dtype="U5") for i in (1, 2))
+    regions, classes = (np.array([row[i] for row in rows], dtype=str) for i in (1, 2))
     return EventList(times, regions, classes, peak_fluxes(classes), times)
 
 
@@ -216,16 +216,49 @@ def test_persistence_includes_now_and_not_the_far_end(time, hours, expected):
     assert persistence(["1234"], times, FLARES, hours, "M1.0").tolist() == [False]
 
 
-def test_range_minimum():
-    values = np.array([5, 3, 8, 1, 9])
-    left, right = np.array([0, 0, 2, 4, 2, 5]), np.array([5, 3, 3, 5, 2, 5])
-    assert range_minimum(values, left, right).tolist() == [1, 3, 8, 9, -1, -1]
-    assert range_minimum(values[:0], left[:0], right[:0]).shape == (0,)
-
-
 def test_no_flares_and_no_images():
     nothing = event_list()
     time = np.array(["2011-02-15"], "datetime64[s]")
     assert label_images(["1158"], time, nothing, "C1.0", 24).flare_classes(nothing).tolist() == ["0"]
     assert not persistence(["1158"], time, nothing, 24, "C1.0").any()
     assert label_images([], time[:0], FLARES, "C1.0", 24).flare_classes(FLARES).shape == (0,)
+
+
+@pytest.mark.parametrize(("first", "last", "covered"), [
+    ("2011-02-14", "2011-02-14T23:59:59", True), ("2011-02-14", "2011-02-15", False),
+    ("2011-02-13T23:59:59", "2011-02-14", False), ("2011-02-16", "2011-02-17", True),
+    ("2011-02-14", "2011-02-16", False), ("2011-02-18", "2011-02-18", False), ("NaT", "2011-02-14", False),
+    ("2011-02-14", "NaT", False),
+])
+def test_a_span_is_covered_when_every_day_of_it_has_a_report(first, last, covered):
+    days = np.array(["2011-02-14", "2011-02-16", "2011-02-17"], "datetime64[D]")
+    events = replace(FLARES, reported=days)
+    spans = [np.array([time], "datetime64[s]") for time in (first, last)]
+    assert events.covers(*spans).tolist() == [covered]
+
+
+def test_without_known_reports_a_list_covers_its_flares_days():
+    days = np.array(["2011-02-13", "2011-02-14", "2011-02-15", "2011-02-16"], "datetime64[s]")
+    assert FLARES.covers(days, days).tolist() == [False, True, True, False]
+    assert not event_list().covers(days, days).any()
+    assert np.isnat(event_list().period).all()
+
+
+@pytest.mark.parametrize("hours", [1e9, 1e30])
+def test_windows_of_any_length_stay_within_a_region(hours):
+    times = np.array(["2011-02-14T12:00", "2011-02-16"], "datetime64[s]")
+    for region, labels, before in (("1158", ["X2.2", "0"], [False, True]), ("1160", ["0", "0"], [False, False])):
+        assert label_images([region] * 2, times, FLARES, "C1.0", hours).flare_classes(FLARES).tolist() == labels
+        assert persistence([region] * 2, times, FLARES, hours, "C1.0").tolist() == before
+
+
+def test_a_row_repeated_with_blanks_counts_once(tmp_path: Path):
+    events = read_event_list(written(tmp_path, "2010 05 01,0139,1067,C5.7", "2010 05 01,0139,1067,C5.7  "))
+    assert len(events) == 1
+    assert [problem.reason for problem in events.problems] == ["repeated row"]
+
+
+def test_a_class_of_six_characters_is_not_cut(tmp_path: Path):
+    events = read_event_list(written(tmp_path, "2010 05 01,0139,1067,X13.37"))
+    time = np.array(["2010-05-01"], "datetime64[s]")
+    assert label_images(["1067"], time, events, "C1.0", 24).flare_classes(events).tolist() == ["X13.37"]

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from general_code import forecast_evaluation as fe
-from general_code.flares import EventList
-from general_code.skill_scores import skill_scores
+from general_code.flares import EventList, persistence
+from general_code.region_bootstrap import paired_bootstrap
+from general_code.skill_scores import roc_auc, skill_scores
 
 START = np.datetime64("2014-01-01T00:00:00")
 
@@ -40,6 +41,14 @@ def evaluate(rows, events=None, **settings):
     return fe.evaluate_forecast(rows, "linear SVM", "decision at 0", calibration, "C1.0", events, draws=50, **settings)
 
 
+@pytest.mark.parametrize(("size", "hours", "text"), [
+    ("C1.0", 24.0, "C1.0 or larger within 24 h"), ("M1.0", 0.5, "M1.0 or larger within 0.5 h"),
+    ("C1.0", np.nan, "C1.0 or larger"), ("", 24.0, "any labelled size within 24 h"),
+])
+def test_what_is_forecast_in_words(size, hours, text):
+    assert fe.flare_text(size, hours) == text
+
+
 def test_rows_take_region_and_time_from_the_name():
     rows = make_rows()
     assert rows["region"].iloc[0] == "1900" and rows["time"].iloc[1] == np.datetime64("2014-01-01T02:00:00")
@@ -56,27 +65,6 @@ def test_bad_rows_are_refused(change, message):
     good = {"filenames": image_names(1, 1), "truth": [1], "score": [0.5], "decision": [1], "split": "test"}
     with pytest.raises(ValueError, match=message):
         fe.forecast_rows(**good | change)
-
-
-def test_calibration_recovers_a_known_sigmoid():
-    rng = np.random.default_rng(1)
-    score = rng.normal(0, 2, 200_000)
-    truth = (rng.random(score.size) < 1 / (1 + np.exp(-(0.7 * score - 1.2)))).astype(int)
-    found = fe.fit_calibration(truth, score)
-    assert found.slope == pytest.approx(0.7, abs=0.02)
-    assert found.intercept == pytest.approx(-1.2, abs=0.03)
-
-
-def test_calibration_of_separable_scores_stays_finite():
-    found = fe.fit_calibration([0, 0, 1, 1], [-2.0, -1.0, 1.0, 2.0])
-    assert 0 < found.slope < 50
-    assert found.probability([-2.0])[0] > 0 and found.probability([2.0])[0] < 1
-
-
-def test_score_that_falls_with_flares_gives_the_constant_rate():
-    found = fe.fit_calibration([1, 1, 0, 0, 0, 0], [-3.0, -2.0, 1.0, 2.0, 3.0, 2.0])
-    assert found.slope == 0
-    assert found.probability([-5.0, 5.0]) == pytest.approx([1 / 3, 1 / 3], abs=0.06)
 
 
 def test_calibration_needs_two_classes_and_leaves_the_decision_alone():
@@ -116,6 +104,38 @@ def test_rows_of_the_table():
     validation = report["splits"]["validation"]["forecasts"]
     assert (validation["linear SVM, threshold chosen on validation"]["TSS"]
             >= validation["linear SVM, decision at 0"]["TSS"])
+
+
+def test_area_under_the_curve_needs_no_calibration():
+    """Without validation rows there are no probabilities, but the score still ranks the images."""
+    rows = make_rows().query("split != 'validation'")
+    test = rows[rows["split"] == "test"]
+    own = evaluate(rows)["splits"]["test"]["forecasts"]["linear SVM, decision at 0"]
+    assert own["AUC"] == roc_auc(test["class"], test["score"])
+    low, high = own["intervals"]["AUC"]
+    assert low < own["AUC"] < high and np.isnan(own["Brier"]) and np.isnan(own["intervals"]["Brier"][0])
+
+
+@pytest.mark.parametrize("split", fe.SPLITS)
+def test_differences_to_persistence_are_paired(split):
+    rows, events = make_rows(), make_events()
+    part, judged = rows[rows["split"] == split], evaluate(rows, events)["splits"][split]
+    found = judged["differences"]
+    assert list(found) == ["persistence 24 h", "persistence 48 h"]
+    own = judged["forecasts"]["linear SVM, decision at 0"]["TSS"]
+    assert found["persistence 24 h"]["TSS"] == own - judged["forecasts"]["persistence 24 h"]["TSS"]
+    flared = persistence(part["region"].to_numpy(), part["time"].to_numpy(), events, 24, "C1.0").astype(int)
+    expected = paired_bootstrap(part["class"], part["region"], {"decision": part["decision"]}, {"decision": flared},
+                                draws=50, seed=0)
+    assert found["persistence 24 h"]["intervals"]["TSS"] == expected["TSS"]
+
+
+def test_remarks_and_horizon_are_kept():
+    report = evaluate(make_rows(), remarks=("THIS IS A TRIAL",), window_hours=24.0)
+    assert next(iter(report)) == "remarks" and report["remarks"] == ["THIS IS A TRIAL"]
+    assert report["flare_window_hours"] == 24.0
+    assert report["splits"]["test"]["differences"] == dict.fromkeys(("persistence 24 h", "persistence 48 h"),
+                                                                    "not available")
 
 
 def test_persistence_row_counts_the_region_s_past_flares():

@@ -2,10 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from general_code import image_screening
+from general_code import image_screening, stage_files
 from general_code.generate_dataset import UserDefinitions, main
 from general_code.image_names import dataset_name
 from general_code.magnetograms import read_magnetogram
+from general_code.stage_run import output_lock
 from tests.benchmarks.benchmark_labels import split_table, write_names
 from tests.test_event_list import write_report
 from tests.test_image_screening import write_field
@@ -109,7 +110,8 @@ def test_exclusions_and_counts(archive: Path, tmp_path: Path, capsys):
     assert sidecar["excluded"] == counts
     said = capsys.readouterr().out
     assert "labels that differ for it from the published rule: 4" in said
-    assert "Left out without a position: 2 images; positions interpolated: 4 of those kept" in said
+    assert ("Left out without a position: 2 images, by an interpolated one: 0 (the published data set has both); "
+            "positions interpolated: 4 of those kept") in said
     assert said.rstrip().splitlines()[-1].split() == ["4", "outside", "the", "limits"]
     with Image.open(tmp_path / "dataset_summary.png") as image:
         assert image.format == "PNG"
@@ -196,28 +198,38 @@ def test_equal_bytes_for_one_and_two_workers_and_a_second_run(archive: Path, tmp
     assert outputs(tmp_path / "a") == first
 
 
-@pytest.mark.parametrize(("how", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+STOP_IN_THE_SECOND_BATCH = """
+import os, sys
+sys.path.insert(0, {repository!r})
+import tyro
+from general_code import generate_dataset, image_screening
+screen, batches = image_screening._screen_batch, []
+def stop(*arguments):
+    batches.append(arguments)
+    if len(batches) == 2:
+        os.kill(os.getpid(), {how:d})
+    return screen(*arguments)
+image_screening._screen_batch = stop
+generate_dataset.main(tyro.cli(generate_dataset.UserDefinitions))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize(("how", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130),
+                                             (signal.SIGTERM, 143)])
 def test_killed_or_interrupted_run_goes_on_to_the_same_bytes(tmp_path: Path, how, status):
     write_archive(tmp_path, hours=2)
     user = settings(tmp_path, tmp_path / "b", image_format="png", png_pixels=64)
     main(settings(tmp_path, tmp_path / "a", image_format="png", png_pixels=64))
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in vars(user).items() if name != "as_published"]
-    process = subprocess.Popen([sys.executable, SCRIPT, *arguments], stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE, text=True)
-    journal = tmp_path / "b" / "dataset" / "png_journal.csv"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (journal.exists() and journal.read_text().count("\n") > 20):
-        time.sleep(0.002)
-    process.send_signal(how)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode in (status, 0), errors
-    assert "Traceback" not in errors
-    if process.returncode:
-        assert not (tmp_path / "b" / "Labels.txt").exists()
+    code = STOP_IN_THE_SECOND_BATCH.format(repository=str(SCRIPT.parents[1]), how=how)
+    stopped = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert stopped.returncode == status, stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert not (tmp_path / "b" / "Labels.txt").exists()
     result = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, check=True)
-    assert "known from an earlier run: 0" not in result.stdout
-    ours, theirs = outputs(tmp_path / "a"), outputs(tmp_path / "b")
-    assert ours == theirs
+    assert f"known from an earlier run: {image_screening.BATCH}" in result.stdout
+    assert outputs(tmp_path / "a") == outputs(tmp_path / "b")
 
 
 # ---------------------------------------------------------------------------- bad input
@@ -242,7 +254,9 @@ def test_mistakes_end_with_one_line(archive: Path, tmp_path: Path, changes, mess
 
 
 @pytest.mark.parametrize("changes", [{"dataset_dir": "active_regions"}, {"dataset_dir": "active_regions/new"},
-                                     {"dataset_dir": "SRS"}, {"dataset_dir": "Events"},
+                                     {"dataset_dir": "SRS"}, {"dataset_dir": "Events"}, {"dataset_dir": "SRS/new"},
+                                     {"dataset_dir": "Events/new"}, {"label_file": "active_regions/Labels.txt"},
+                                     {"label_file": "SRS/2012/Labels.txt"}, {"label_file": "Events/Labels.txt"},
                                      {"label_file": "same", "dataset_dir": "same"}, {"event_list": "Events"},
                                      {"label_file": "eventList.txt", "event_list": "eventList.txt"}])
 def test_inputs_are_never_outputs(archive: Path, tmp_path: Path, changes):
@@ -254,7 +268,7 @@ def test_files_of_the_input_and_in_the_way_are_left_alone(archive: Path, tmp_pat
     image = sorted((archive / "active_regions").rglob("*.fits"))[0]
     before = image.read_bytes()
     (tmp_path / "file").write_text("x")
-    with pytest.raises(SystemExit, match="which this stage reads and never changes"):
+    with pytest.raises(SystemExit, match="label_file .* lies in, image_dir .* which this stage never changes"):
         main(settings(archive, tmp_path, label_file=image))
     with pytest.raises(SystemExit, match="dataset_dir: expected a folder, or nothing yet"):
         main(settings(archive, tmp_path, dataset_dir=tmp_path / "file"))
@@ -290,6 +304,43 @@ def test_read_only_source(tmp_path: Path):
     for folder in folders:
         folder.chmod(0o755)
     assert labels(tmp_path / "out")
+
+
+def test_a_name_that_is_no_text_is_listed(tmp_path: Path):
+    write_archive(tmp_path, hours=24)
+    try:
+        (tmp_path / "active_regions" / "1428" / os.fsdecode(b"1428_\xff.fits")).touch()
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    main(settings(tmp_path, tmp_path / "out"))
+    assert excluded(tmp_path / "out").set_index("input")["reason"][r"1428/1428_\udcff.fits"] == (
+        "not a magnetogram's file name")
+
+
+def test_images_of_an_earlier_run_are_counted(archive: Path, tmp_path: Path, capsys):
+    main(settings(archive, tmp_path))
+    assert "an earlier run's" not in capsys.readouterr().out
+    (tmp_path / "dataset" / "1428" / "notes.txt").touch()
+    main(settings(archive, tmp_path, max_longitude_deg=30.0, label_file=tmp_path / "Labels_30.txt"))
+    number = 26 - len((tmp_path / "Labels_30.txt").read_text().splitlines())
+    assert 0 < number < 26
+    assert f"{number} files in {tmp_path / 'dataset'} are not in this label file (an earlier run's)" in (
+        capsys.readouterr().out)
+    assert (tmp_path / "dataset_summary_Labels_30.png").exists()
+    main(settings(archive, tmp_path, image_format="png"))
+    assert "an earlier run's" not in capsys.readouterr().out, "names count without their extension"
+
+
+def test_two_runs_into_one_data_set_are_refused(archive: Path, tmp_path: Path):
+    with output_lock(tmp_path / "dataset"), pytest.raises(SystemExit, match="another run is writing '.*dataset'"):
+        main(settings(archive, tmp_path))
+
+
+def test_too_little_room_for_png_images_is_said_before_any_is_made(archive: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(stage_files.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1000, 999, 1))
+    with pytest.raises(SystemExit, match="not enough space in .* for PNG images .* missing"):
+        main(settings(archive, tmp_path, image_format="png"))
+    assert not list(tmp_path.rglob("*.png"))
 
 
 def test_sources_are_not_changed(tmp_path: Path):

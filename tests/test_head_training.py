@@ -126,3 +126,9 @@ def test_scores_of_a_set_are_those_of_keras_losses():
 
 def test_scores_of_no_image_are_not_defined():
     assert all(np.isnan(value) for value in set_scores(np.empty(0, int), np.empty(0)).values())
+
+
+def test_scores_of_one_class_are_not_defined():
+    scores = set_scores(np.array([0, 0]), np.array([1.0, -1.0]))
+    assert scores["TNR"] == 0.5
+    assert all(np.isnan(scores[name]) for name in ("TPR", "TSS", "HSS"))

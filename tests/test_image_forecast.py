@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from test_Forecast_AR import bipole, write_model
 
 from classifier_SVM import image_forecast as imf
@@ -46,9 +46,14 @@ def test_forecast_of_rows(tmp_path):
     assert len(imf.forecast_images(model, np.empty((0, 29)))) == 0
 
 
-@pytest.mark.parametrize(("field", "lines"), [(bipole(), 1), (np.abs(bipole()) + 1, 0)])
-def test_neutral_line_is_drawn_where_there_is_one(field, lines):
-    figure = Figure()
-    ax = imf.plot_magnetogram(figure.subplots(), field, "fits")
-    assert len(ax.collections) == lines
-    assert ax.images[0].get_clim() == (-500, 500)
+def test_the_figure_has_the_field_with_its_neutral_line_and_a_scale(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(imf, "save_figure", lambda figure, path: figures.append(figure))
+    write_magnetogram(tmp_path / "x.fits", bipole())
+    model, _ = load_model(write_model(tmp_path))
+    forecast = pd.Series({"probability": 0.4, "decision": 0, "outside_training_range": ""})
+    imf.write_image_figure(tmp_path / "x.png", tmp_path / "x.fits", model, concatVals(bipole()), forecast)
+    left, _, scale = figures[0].axes
+    assert left.images[0].get_clim() == (-500, 500)
+    assert len(left.collections[0].get_offsets()) == concatVals(bipole())[9]
+    assert scale.get_ylabel() == "line-of-sight field [G]"

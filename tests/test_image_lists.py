@@ -1,8 +1,10 @@
 """The lists of stage 7: published format in, faults named with their line."""
 
+from pathlib import Path
+
 import pytest
 
-from classifier_VGG.image_lists import list_name, read_image_list, read_image_lists
+from classifier_VGG.image_lists import list_name, read_image_list, read_image_lists, refuse_inputs
 from general_code.stage_files import UserError
 from general_code.stage_run import StageRun
 
@@ -86,3 +88,10 @@ def test_five_digits_in_a_list_mean_the_same_image(tmp_path):
     path = write(tmp_path / "a.csv", f"{NAME.replace('1158', '11158')}.fits,1", f"{NAME}.fits,0")
     with pytest.raises(UserError, match="line 3: this image comes twice"):
         read_image_list(path, "train_file", "fits")
+
+
+def test_no_output_may_be_an_input(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refuse_inputs([Path("a.csv"), Path("b.csv")], [Path(""), Path("c.csv")])
+    with pytest.raises(UserError, match="'b.csv' is an input of this stage and would be overwritten"):
+        refuse_inputs([Path("a.csv"), Path("b.csv")], [tmp_path / "b.csv"])

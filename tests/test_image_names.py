@@ -87,10 +87,11 @@ def test_many_names_in_the_data_set_are_spelled_as_one():
     assert names == [dataset_name(row.region, row.time, row.camera, "png") for row in images.itertuples()]
 
 
-def test_names_match_whatever_folder_and_extension():
+def test_names_match_whatever_folder_extension_and_digits_of_the_region():
     stems = image_stems(["1158/1158_hmi.m_720s.20110215_000000_TAI.1.magnetogram.fits",
-                         "1158_hmi.M_720s.20110215_000000_TAI.1.magnetogram.PNG"])
-    assert stems[0] == stems[1] == "1158_hmi.M_720s.20110215_000000_TAI.1.magnetogram"
+                         "1158_hmi.M_720s.20110215_000000_TAI.1.magnetogram.PNG",
+                         "11158/11158_hmi.M_720s.20110215_000000_TAI.1.magnetogram.png"])
+    assert stems[0] == stems[1] == stems[2] == "1158_hmi.M_720s.20110215_000000_TAI.1.magnetogram"
 
 
 # ---------------------------------------------------------------------------- a million names

@@ -159,3 +159,14 @@ def test_png_without_a_record_is_taken_over_when_it_is_the_same(tmp_path: Path, 
                             png_names(images))
     assert results[0].reason == ""
     assert len(png_output(tmp_path).journal.done) == 1
+
+
+def test_png_of_another_size_than_noted_is_not_taken_for_the_one_made(tmp_path: Path, images):
+    screen_images(tmp_path / "in", images[:1], journal(tmp_path), 1, Run(), 0, png_output(tmp_path), png_names(images))
+    changed = tmp_path / "out" / "1158" / "0.png"
+    Image.new("L", (16, 16), 7).save(changed)
+    content = changed.read_bytes()
+    results = screen_images(tmp_path / "in", images[:1], journal(tmp_path), 1, Run(), 0, png_output(tmp_path),
+                            png_names(images))
+    assert [result.reason for result in results] == [ANOTHER_FILE]
+    assert changed.read_bytes() == content

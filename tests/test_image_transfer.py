@@ -50,12 +50,65 @@ def test_different_file_is_never_overwritten(tmp_path: Path, transfer, content):
 
 
 @pytest.mark.parametrize("transfer", ["hardlink", "copy", "symlink"])
-def test_equal_file_of_another_time_is_taken_as_it_is(tmp_path: Path, transfer):
+def test_equal_file_of_another_time_is_the_image(tmp_path: Path, transfer):
     sources, targets = sources_in(tmp_path, 1)
     targets[0].parent.mkdir(parents=True)
     shutil.copyfile(sources[0], targets[0])
+    os.utime(targets[0], ns=(0, 0))
     assert place_image(sources[0], targets[0], transfer) == "placed"
-    assert not targets[0].is_symlink()
+    assert how(sources[0], targets[0]) == transfer
+
+
+def how(source: Path, target: Path) -> str:
+    """Return in which way an image is in its place."""
+    return "symlink" if target.is_symlink() else "hardlink" if target.samefile(source) else "copy"
+
+
+@pytest.mark.parametrize("before", ["hardlink", "copy", "symlink"])
+@pytest.mark.parametrize("transfer", ["hardlink", "copy", "symlink"])
+def test_another_transfer_brings_the_images_anew(tmp_path: Path, before, transfer):
+    sources, targets = sources_in(tmp_path)
+    transfer_images(sources, targets, before, 1, Run())
+    assert transfer_images(sources, targets, transfer, 1, Run()) == [("", "")] * 3
+    assert [how(*pair) for pair in zip(sources, targets, strict=True)] == [transfer] * 3
+    assert [target.read_bytes() for target in targets] == [source.read_bytes() for source in sources]
+    assert len(list(targets[0].parent.iterdir())) == 3, "no temporary file is left"
+    assert not any(source.is_symlink() for source in sources)
+
+
+@pytest.mark.parametrize("transfer", ["hardlink", "copy", "symlink"])
+@pytest.mark.parametrize("link", ["folder", "source"])
+def test_a_data_set_that_is_the_source_by_a_link_is_left_alone(tmp_path: Path, transfer, link):
+    sources, targets = sources_in(tmp_path, 1)
+    if link == "folder":
+        targets[0].parent.parent.mkdir()
+        targets[0].parent.symlink_to(sources[0].parent)
+    else:
+        targets[0].parent.mkdir(parents=True)
+        sources[0].rename(targets[0])
+        sources[0].symlink_to(targets[0])
+    before = targets[0].stat()
+    assert place_image(sources[0], targets[0], transfer) == "placed"
+    assert os.path.samestat(targets[0].lstat(), before)
+    assert targets[0].read_bytes() == bytes(100)
+
+
+def test_a_copy_stays_where_hard_links_are_not_possible(tmp_path: Path, monkeypatch):
+    sources, targets = sources_in(tmp_path)
+    transfer_images(sources, targets, "copy", 1, Run())
+    before = [target.stat().st_ino for target in targets]
+    monkeypatch.setattr(os, "link", refuse_link(errno.EPERM))
+    run = Run()
+    transfer_images(sources, targets, "hardlink", 1, run)
+    assert [target.stat().st_ino for target in targets] == before
+    assert "3 images were copied" in run.lines[0]
+
+
+def refuse_link(number: int):
+    """Return what a file system says that makes no hard links."""
+    def refuse(*_):
+        raise OSError(number, "not here")
+    return refuse
 
 
 def test_link_to_a_file_that_has_moved_is_renewed(tmp_path: Path):
@@ -66,11 +119,9 @@ def test_link_to_a_file_that_has_moved_is_renewed(tmp_path: Path):
     assert targets[0].read_bytes() == sources[0].read_bytes()
 
 
-def test_hard_link_across_file_systems_becomes_a_copy(tmp_path: Path, monkeypatch):
-    def refuse(*_):
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
-
-    monkeypatch.setattr(os, "link", refuse)
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP])
+def test_hard_link_that_is_not_possible_becomes_a_copy(tmp_path: Path, monkeypatch, number):
+    monkeypatch.setattr(os, "link", refuse_link(number))
     sources, targets = sources_in(tmp_path)
     run = Run()
     assert transfer_images(sources, targets, "hardlink", 1, run) == [("", "")] * 3
@@ -104,12 +155,29 @@ def test_disk_that_gets_full_leaves_no_partial_file_and_says_how_much_is_missing
     assert transfer_images(sources, targets, "copy", 1, Run()) == [("", "")] * 3
 
 
-def test_too_little_room_is_said_before_anything_is_copied(tmp_path: Path, monkeypatch):
+@pytest.mark.parametrize(("transfer", "number"), [("copy", 0), ("hardlink", errno.EXDEV), ("hardlink", errno.EPERM),
+                                                  ("hardlink", errno.EMLINK)])
+def test_too_little_room_is_said_before_anything_is_copied(tmp_path: Path, monkeypatch, transfer, number):
     sources, targets = sources_in(tmp_path)
     monkeypatch.setattr(stage_files.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1000, 999, 1))
+    if transfer == "hardlink":
+        monkeypatch.setattr(os, "link", refuse_link(number))
     with pytest.raises(UserError, match="copies of 3 images: .* missing"):
-        transfer_images(sources, targets, "copy", 1, Run())
+        transfer_images(sources, targets, transfer, 1, Run())
     assert list(targets[0].parent.iterdir()) == []
+
+
+def test_room_is_asked_for_the_links_that_become_copies_and_for_no_links(tmp_path: Path, monkeypatch):
+    sources, targets = sources_in(tmp_path)
+    monkeypatch.setattr(stage_files.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1000, 999, 1))
+    for transfer in ("symlink", "hardlink"):
+        transfer_images(sources, targets, transfer, 1, Run())
+        with pytest.raises(UserError, match="copies of 3 images: .* missing"):
+            transfer_images(sources, targets, "copy", 1, Run())
+    monkeypatch.undo()
+    transfer_images(sources, targets, "copy", 1, Run())
+    monkeypatch.setattr(stage_files.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1000, 1000, 0))
+    assert transfer_images(sources, targets, "copy", 1, Run()) == [("", "")] * 3
 
 
 def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path):

@@ -6,10 +6,11 @@ import pytest
 from jsoc_lab import QUICK, simulator
 
 from general_code.cutout_requests import CutoutRequest, Passage, Position
-from general_code.jsoc_export import DrmsRoute, find_position, judge_submission
-from general_code.jsoc_faults import OutageError, PendingRequestError, RefusedError, TransientError
+from general_code.jsoc_export import DrmsRoute, ExportStatus, find_position, is_unknown, judge_submission
+from general_code.jsoc_faults import BlockedError, OutageError, PendingRequestError, RefusedError, TransientError
 from general_code.jsoc_service import JsocService
 from general_code.simulated_faults import Faults
+from general_code.stage_files import UserError
 
 REQUEST = CutoutRequest(Passage("1158", *jsoc_lab.PASSAGES["1158"]), patch_pixels=24)
 PENDING = ("User ok@example.edu has 1 pending export requests (JSOC_20240107_011); please wait until at least one "
@@ -41,6 +42,8 @@ def test_accepted(code):
     (4, "", "Cannot export series 'x' - it does not exist.\n", RefusedError, "does not exist"),
     (6, "", "", TransientError, "accepted without a number"),
     (7, "", PENDING, PendingRequestError, "JSOC_20240107_011"),
+    (4, "", "Cannot process your request. email address has been neither validated nor registered", UserError,
+     "email: JSOC takes no requests of this address: .*neither validated nor registered; register it again"),
     (25, "", "One or more data files are offline; …", RefusedError, "offline"),
     (99, "", "", RefusedError, "no reason given")])
 def test_refused(code, number, text, error, message):
@@ -48,6 +51,13 @@ def test_refused(code, number, text, error, message):
         judge_submission(code, number, text)
     if error is PendingRequestError:
         assert caught.value.request_id == "JSOC_20240107_011"
+
+
+@pytest.mark.parametrize(("status", "unknown"), [
+    (ExportStatus(6, "", ""), True), (ExportStatus(4, "", "invalid export DRMS record for ID `%s`JSOC_1"), True),
+    (ExportStatus(4, "", "Export program failed"), False), (ExportStatus(2, "", ""), False)])
+def test_unknown_requests(status, unknown):
+    assert is_unknown(status) is unknown
 
 
 def test_statuses_through_drms():
@@ -71,6 +81,26 @@ def test_statuses_through_drms():
     with pytest.raises(OutageError):
         route.status(number)
     assert drms.logger.propagate  # as before
+
+
+def test_address_of_a_request_is_noted_even_when_it_fails():
+    with simulator() as jsoc:
+        service, notes = JsocService(jsoc.url, "me@inst.edu", QUICK), []
+        route, records = DrmsRoute(service, Summaries(), print, notes.append), service.records(REQUEST)
+
+        def close_gateway(options: str) -> None:
+            jsoc.faults.bad_gateway = 9
+
+        with pytest.raises(OutageError):
+            route.submit(REQUEST, records, "", close_gateway)
+    (note,) = notes
+    assert note.startswith(f"1158: sending {jsoc.url}/cgi-bin/ajax/jsoc_fetch?op=exp_request")
+    assert drms.logger.propagate
+
+
+def test_machine_that_is_blocked_stops_everything():
+    with simulator(Faults(forbidden=1)) as jsoc, pytest.raises(BlockedError):
+        DrmsRoute(JsocService(jsoc.url, "me@inst.edu", QUICK), Summaries(), print, print).status("JSOC_20110213_001")
 
 
 def test_answer_without_the_expected_fields(monkeypatch):

@@ -1,11 +1,22 @@
 """Patience with faults: which are tried again, how often, and when it ends."""
 
 import itertools
+import json
+from urllib.error import HTTPError
 
 import pytest
 from jsoc_lab import QUICK
 
-from general_code.jsoc_faults import OutageError, Patience, RefusedError, ServiceDownError, TransientError, persist
+from general_code.jsoc_faults import (
+    BlockedError,
+    OutageError,
+    Patience,
+    RefusedError,
+    ServiceDownError,
+    TransientError,
+    network_step,
+    persist,
+)
 
 
 def test_default_patience_is_polite():
@@ -39,6 +50,26 @@ def test_tries_end():
     with pytest.raises(TransientError, match="again"):
         persist(step, QUICK, print)
     assert step.calls == QUICK.max_attempts
+
+
+def test_tries_of_a_step_within_a_step_do_not_multiply():
+    step = Step(*[TransientError("again")] * 99)
+    with pytest.raises(TransientError, match="again"):
+        persist(lambda: persist(step, QUICK, print), QUICK, print)
+    assert step.calls == QUICK.max_attempts
+
+
+@pytest.mark.parametrize(("fault", "kind"), [
+    (HTTPError("http://a", 403, "Forbidden", {}, None), BlockedError),
+    (HTTPError("http://a", 404, "Not Found", {}, None), TransientError),
+    (HTTPError("http://a", 429, "Too Many Requests", {}, None), OutageError),
+    (HTTPError("http://a", 500, "Internal Server Error", {}, None), OutageError),
+    (json.JSONDecodeError("no", "<html>", 0), OutageError), (TimeoutError("timed out"), OutageError)])
+def test_what_a_network_can_do(fault, kind):
+    with pytest.raises((BlockedError, TransientError)) as caught, network_step("query"):
+        raise fault
+    assert type(caught.value) is kind
+    assert str(caught.value).startswith("query: ")
 
 
 def test_refusals_are_not_tried_again():

@@ -1,12 +1,19 @@
 """The route "browser": a real headless Chromium on the simulated export page."""
 
+import os
 import re
 import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from browser_bench import REQUEST, Bench, needs_chromium
 from jsoc_lab import IMAGES_A_REGION, PIXELS, be_quick, images, ledger_line, run_killed, settings, simulator
 
+from general_code import JSOC_Driver
 from general_code.JSOC_Driver import main
 from general_code.jsoc_faults import TransientError
 from general_code.simulated_faults import Faults
@@ -91,6 +98,46 @@ def test_kill_and_resume_when_the_number_was_not_learnt(tmp_path, monkeypatch):
         main(user)
         assert len(jsoc.exports.exports) == 1
     assert ledger_line(user).state == "done"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_sigterm_ends_the_browser_too(tmp_path):
+    with simulator(Faults(delay_seconds=999)) as jsoc:
+        user = settings(tmp_path, jsoc.url)
+        run = subprocess.Popen(
+            [sys.executable, JSOC_Driver.__file__, "--ar-list", str(user.ar_list), "--image-dir", str(user.image_dir),
+             "--email", "me@inst.edu", "--base-url", jsoc.url, "--patch-pixels", "24", "--route", "browser"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        try:
+            wait_until(lambda: any(arguments.get("op") == "exp_status" for _, arguments in jsoc.received))
+            os.kill(run.pid, signal.SIGTERM)
+            _, errors = run.communicate(timeout=60)
+            assert run.returncode == 128 + signal.SIGTERM, errors
+            assert "Traceback" not in errors
+            assert "Retrying" not in errors
+            wait_until(lambda: not group_lives(run.pid))
+        finally:
+            if group_lives(run.pid):
+                os.killpg(run.pid, signal.SIGKILL)
+    assert ledger_line(user).state == "requested"
+
+
+def group_lives(group: int) -> bool:
+    """Tell whether a group of processes has any that runs; one that has ended may wait for its parent."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            state, _, its_group = path.read_text().rpartition(") ")[2].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                return True
+    return False
+
+
+def wait_until(condition) -> None:
+    """Wait until a condition holds, at most two minutes."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 # ---------------------------------------------------------------------------- the two traps

@@ -7,7 +7,7 @@ import pytest
 from jsoc_lab import QUICK, simulator
 
 from general_code.cutout_requests import CutoutRequest, Passage
-from general_code.jsoc_faults import OutageError, RefusedError, TransientError
+from general_code.jsoc_faults import BlockedError, OutageError, RefusedError, TransientError
 from general_code.jsoc_service import JsocService, signed_quality
 from general_code.simulated_faults import Faults
 from general_code.stage_files import UserError
@@ -31,8 +31,11 @@ def test_records_with_and_without_image():
 
 @pytest.mark.parametrize(("faults", "error", "message"), [
     (Faults(series_unknown=True), RefusedError, "series not found"),
-    (Faults(html_answers=1), TransientError, "not JSON"),
+    (Faults(html_answers=1), OutageError, "not JSON"),
     (Faults(bad_gateway=1), OutageError, "HTTP status 502"),
+    (Faults(server_errors=1), OutageError, "HTTP status 500"),
+    (Faults(too_many_requests=1), OutageError, "HTTP status 429"),
+    (Faults(forbidden=1), BlockedError, "HTTP status 403: the service refuses this machine's address"),
     (Faults(cgi_missing="jsoc_info"), TransientError, "HTTP status 404")])
 def test_faults_of_a_query(faults, error, message):
     with simulator(faults) as jsoc, pytest.raises(error, match=message):
@@ -66,11 +69,22 @@ def test_address_that_jsoc_does_not_accept():
         JsocService(jsoc.url, "me@inst", QUICK).check_address()
 
 
-def test_answers_of_a_host_that_is_up_and_one_that_is_down():
-    with simulator(Faults(html_answers=1)) as jsoc:
+def test_answers_of_a_host_that_is_up_and_one_that_is_down(monkeypatch):
+    with simulator(Faults(html_answers=1, unregistered=True)) as jsoc:
         service = JsocService(jsoc.url, "me@inst.edu", QUICK)
+        assert not service.answers()  # a page of maintenance
         assert service.answers()
+        monkeypatch.setattr(jsoc, "answer", lambda cgi, arguments: {"msg": "maintenance"})
+        assert not service.answers()
     assert not service.answers()
+
+
+def test_two_cameras_at_one_time_are_one_record_with_an_image(monkeypatch):
+    service = JsocService("http://127.0.0.1:9", "me@inst.edu", QUICK)
+    times = [f"2011.02.13_00:{minute}:00_TAI" for minute in ("00", "00", "12", "12", "24", "24")]
+    values = {"T_REC": times, "QUALITY": ["0x80000000", "0x400", "0x0", "0x80000000", "0x80000000", "0x80000000"]}
+    monkeypatch.setattr(service, "_query", lambda record_set, keys: values)
+    assert [record.quality for record in service.records(REQUEST)] == [1024, 0, -(2**31)]
 
 
 def test_pending_request():

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from general_code import label_file as room
-from general_code.label_file import label_size, read_label_arrays, read_label_file
+from general_code.label_file import (
+    label_counts,
+    label_size,
+    label_window_hours,
+    read_label_arrays,
+    read_label_file,
+)
 from general_code.stage_files import UserError
 
 
@@ -35,6 +41,7 @@ def written(folder: Path, text: str | bytes) -> Path:
     (f"{name(1)},C10.0", name(1), "C10.0"), (f"{name(1)},X17.2\r", name(1), "X17.2"), (f"{name(1)},M5", name(1), "M5"),
     (f"a/b\\1158/{name(1)},B1.0", name(1), "B1.0"), (f"1160/{name(1)[5:]},0", name(1, "1160"), "0"),
     (f"{name(1, image_format='PNG')},0", name(1, image_format="PNG"), "0"),
+    (f"{name(1).removesuffix('.fits')},0", name(1), "0"), (f"{name(1).removesuffix('.fits')},C1.0", name(1), "C1.0"),
     (f"\ufefffilename,class\n{name(1)},0", name(1), "0"), (f"\n\n  \n{name(1)},0\n\n", name(1), "0"),
 ])
 def test_what_is_a_label(tmp_path, line, filename, flare_class):
@@ -62,7 +69,7 @@ def test_lines_that_are_not_used_are_reported_in_the_same_words(tmp_path, line, 
     assert (names.tolist(), problems) == ([name(1).encode(), name(2).encode()], expected)
 
 
-@pytest.mark.parametrize("other", ["picture.fits", name(1)[5:], name(30), name(1).removesuffix(".fits")])
+@pytest.mark.parametrize("other", ["picture.fits", name(1)[5:], name(30)])
 def test_names_that_tell_no_region_and_time(tmp_path, other):
     table, problems = read_label_file(written(tmp_path, f"{other},0\n{name(2)},0\n"))
     assert table["filename"].tolist() == [name(2)]
@@ -122,6 +129,24 @@ def test_the_size_of_the_labels_is_told_by_sidecars(tmp_path):
     assert (label_size(labels), label_size(table)) == ("C1.0", "M1.0"), "labels may have been made anew since"
     Path(f"{labels}.json").write_text(json.dumps({"settings": {"flare_size": "large"}}))
     assert label_size(labels) == ""
+
+
+@pytest.mark.parametrize(("sidecar", "hours"), [
+    ({"settings": {"flare_window_hours": 24.0}}, 24.0), ({"counts": {"flare_window_hours": 12}}, 12.0),
+    ({"counts": {"flare_window_hours": 6.0}, "settings": {"flare_window_hours": 24.0}}, 6.0),
+    ({"counts": {"flare_window_hours": "not known"}}, np.nan), ({}, np.nan), (None, np.nan),
+])
+def test_window_of_the_labels(tmp_path, sidecar, hours):
+    if sidecar is not None:
+        (tmp_path / "Labels.txt.json").write_text(json.dumps(sidecar))
+    assert label_window_hours(tmp_path / "Labels.txt") == pytest.approx(hours, nan_ok=True)
+
+
+def test_what_a_stage_passes_on_of_its_labels(tmp_path):
+    labels = tmp_path / "Labels.txt"
+    assert label_counts(labels) == {"flare_size": ""}
+    Path(f"{labels}.json").write_text(json.dumps({"settings": {"flare_size": "M1.0", "flare_window_hours": 48.0}}))
+    assert label_counts(labels) == {"flare_size": "M1.0", "flare_window_hours": 48.0}
 
 
 @pytest.mark.parametrize("rows_a_block", [20_000], indirect=True)

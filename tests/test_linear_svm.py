@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from classifier_SVM import linear_svm
 from classifier_SVM.linear_svm import WeightedLinearSVC, minimise_hinge
 
 
@@ -42,6 +43,42 @@ def test_as_good_as_libsvm(n, C):
     assert np.abs(libsvm.decision_function(rows)[differ]).max(initial=0) < 0.01
 
 
+@pytest.mark.parametrize("C", [1e-3, 1e-4])
+def test_intercept_is_libsvms_where_it_is_not_unique(C):
+    rows, classes = complexity_like_rows(3000)
+    ours = WeightedLinearSVC(C=C).fit(rows, classes)
+    libsvm = SVC(kernel="linear", class_weight="balanced", C=C, tol=1e-5).fit(rows, classes)
+    away = hinge_objective(rows, classes, ours.coef_[0], ours.intercept_[0] + 0.1, C)
+    assert away == pytest.approx(ours.objective_, rel=1e-9), "any intercept near it is as good"
+    expected = libsvm.decision_function(rows)
+    assert ours.decision_function(rows) == pytest.approx(expected, abs=1e-6)
+    assert (ours.predict(rows) == libsvm.predict(rows))[np.abs(expected) > 1e-6].all()
+
+
+def test_intercept_is_exact_for_the_weights_found():
+    """Stopped early, the intercept is still the best for the weights of that moment."""
+    rows, classes = complexity_like_rows(1000)
+    rough = WeightedLinearSVC(tol=0.05).fit(rows, classes)
+    around = [hinge_objective(rows, classes, rough.coef_[0], rough.intercept_[0] + step)
+              for step in (0, *np.linspace(-0.2, 0.2, 41))]
+    assert around[0] <= min(around) * (1 + 1e-12) and around[0] == pytest.approx(rough.objective_)
+
+
+def test_intercept_by_hand():
+    """w = 0.02; the losses' sum is flat while both rows are inside the margin, for b in -0.98..0.98 about 0.04."""
+    fitted = WeightedLinearSVC(C=0.01).fit(np.array([[-3.0], [-1.0]]), np.array([0, 1]))
+    assert fitted.coef_[0, 0] == pytest.approx(0.02) and fitted.intercept_[0] == pytest.approx(0.04)
+
+
+@pytest.mark.parametrize("offset", [1e3, -1e5])
+def test_an_offset_of_the_columns_changes_the_intercept_alone(offset):
+    rows, classes = complexity_like_rows(1000)
+    plain, moved = (WeightedLinearSVC().fit(values, classes) for values in (rows, rows + offset))
+    assert moved.objective_ == pytest.approx(plain.objective_, rel=1e-6)
+    assert moved.duality_gap_ <= 1e-6 * moved.objective_
+    assert moved.decision_function(rows + offset) == pytest.approx(plain.decision_function(rows), abs=1e-2)
+
+
 def test_optimum_by_hand():
     """Rows at -1 and 1: the widest margin is w = 1, b = 0 (all of C), or w = 2 C x cost when C is small."""
     rows, classes = np.array([[-1.0], [1.0]]), np.array([0, 1])
@@ -69,10 +106,18 @@ def test_balanced_weights_equal_repeated_rows():
     assert weighted.coef_ == pytest.approx(plain.coef_, abs=2e-2)
 
 
-def test_warm_start_of_many_rows_does_not_change_the_optimum():
+def test_warm_start_of_many_rows_does_not_change_the_optimum_and_its_steps_count(monkeypatch):
     rows, classes = complexity_like_rows(90_000, columns=5)
-    weight = np.where(classes == 1, 2.5, 0.6)
+    weight, taken, newton_round = np.where(classes == 1, 2.5, 0.6), [], linear_svm._newton_round
+
+    def counted(*arguments):
+        theta, steps = newton_round(*arguments)
+        taken.append(steps)
+        return theta, steps
+
+    monkeypatch.setattr(linear_svm, "_newton_round", counted)
     fitted = minimise_hinge(rows, 2.0 * classes - 1, weight, tol=1e-6)
+    assert fitted.steps == sum(taken)
     assert fitted.gap <= 1e-6 * fitted.objective
     order = np.random.default_rng(1).permutation(90_000)
     shuffled = minimise_hinge(rows[order], 2.0 * classes[order] - 1, weight[order], tol=1e-6)
@@ -105,10 +150,12 @@ def test_one_class_and_bad_parameters_are_refused():
         WeightedLinearSVC(C=0).fit(rows, classes)
 
 
-def test_too_few_steps_are_said():
+def test_a_warning_names_what_keeps_it_from_the_optimum():
     rows, classes = complexity_like_rows(500)
-    with pytest.warns(ConvergenceWarning, match="duality gap .* raise max_iter"):
+    with pytest.warns(ConvergenceWarning, match="duality gap .* after 2 steps; raise max_iter"):
         WeightedLinearSVC(max_iter=2).fit(rows, classes)
+    with pytest.warns(ConvergenceWarning, match="steps; scale the columns, e.g. to 0..1"):
+        WeightedLinearSVC(C=1e3, max_iter=10**6).fit(rows * np.append(1e9, np.ones(28)), classes)
 
 
 def test_fit_is_repeatable_and_keeps_its_input():

@@ -9,6 +9,13 @@ from test_linear_svm import complexity_like_rows
 
 from classifier_SVM import machines as mc
 
+TREE = {"feature": [0, 0, 0], "threshold": [0.5, 0, 0], "left": [1, -1, -1], "right": [2, -1, -1], "value": [0, -1, 1]}
+
+
+def test_a_tree_by_hand():
+    machine = mc.machine_from_numbers({"kind": "trees", "baseline": 0.25, "trees": [TREE, TREE]})
+    assert machine.decision_function(np.array([[0.4], [0.5], [0.6]])).tolist() == [-1.75, -1.75, 2.25]
+
 
 @pytest.fixture(scope="module", params=list(mc.CLASS_TYPES))
 def fitted(request):

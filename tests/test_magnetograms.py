@@ -1,6 +1,9 @@
 """FITS and PNG in and out, and what cannot be read."""
 
+import struct
 import warnings
+import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -56,6 +59,43 @@ def test_plain_fits_images_read_too(tmp_path, field, unit):
     np.testing.assert_array_equal(read_magnetogram(tmp_path / "a.fits"), field.astype(np.float32))
 
 
+STORED = {8: ("u1", 0, 255), 16: ("i2", -3000, -(2**15)), 32: ("i4", -(2**30), -(2**31)), -32: ("f4", -3000, np.nan),
+          -64: ("f8", -3000, np.nan)}  # by BITPIX: type, smallest value, what stands for no value
+
+
+def write_stored(path, bitpix, compression, scaled):
+    """Write an image of one BITPIX with some pixels without a value; return the field that it holds [G]."""
+    kind, low, blank = STORED[bitpix]
+    stored = np.random.default_rng(1).uniform(low, abs(low) or 254, (40, 70)).astype(kind)
+    stored[:3, :5] = blank
+    unit = fits.CompImageHDU(stored, compression_type=compression, quantize_level=0) if compression else \
+        fits.ImageHDU(stored)
+    fits.HDUList([fits.PrimaryHDU(), unit]).writeto(path)
+    cards = {"BSCALE": 0.1, "BZERO": 12.5} if scaled else {}
+    if bitpix > 0:
+        cards |= {"BLANK": blank} | ({"ZBLANK": blank} if compression else {})
+    with fits.open(path, mode="update", disable_image_compression=True, do_not_scale_image_data=True) as file:
+        file[1].header.update(cards)
+    field = stored.astype(np.float64) * cards.get("BSCALE", 1.0) + cards.get("BZERO", 0.0)
+    field[:3, :5] = np.nan
+    return field
+
+
+@pytest.mark.parametrize("reader", ["cfitsio", "astropy"])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize(("bitpix", "compression"), [
+    (bitpix, compression) for bitpix in STORED for compression in (None, "GZIP_1", "RICE_1")
+    if bitpix > 0 or compression != "RICE_1"])  # which is for integers
+def test_every_kind_of_number_is_read_in_double_precision_with_blank_as_nan(tmp_path, bitpix, compression, scaled,
+                                                                            reader):
+    if reader == "cfitsio" and magnetograms.fitsio is None:
+        pytest.skip("fitsio is not installed")
+    expected = write_stored(tmp_path / "a.fits", bitpix, compression, scaled)
+    read = getattr(magnetograms, f"_read_fits_{reader}")(tmp_path / "a.fits")
+    np.testing.assert_array_equal(read, expected)
+    assert read.dtype == np.float64
+
+
 def test_infinite_fields_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="expected a finite"):
         write_magnetogram(tmp_path / "a.fits", np.full((3, 3), np.inf))
@@ -107,6 +147,35 @@ def test_a_truncated_file_is_never_read_as_zeros(tmp_path, monkeypatch, field, r
             read_magnetogram(path)
 
 
+@pytest.mark.parametrize("reader", ["cfitsio", "astropy"])
+@pytest.mark.parametrize("end", [2880 + 1440, 2 * 2880])
+def test_a_file_cut_in_its_second_header_is_said_to_be_truncated(tmp_path, monkeypatch, field, reader, end):
+    if reader == "astropy":
+        monkeypatch.setattr(magnetograms, "fitsio", None)
+    path = tmp_path / "a.fits"
+    write_magnetogram(path, field, [(f"CARD{number}", number) for number in range(40)])
+    path.write_bytes(path.read_bytes()[:end])
+    reasons = rf"truncated or damaged: its last {end - 2880} bytes are no whole unit|Header missing END card"
+    with pytest.raises(ValueError, match=reasons), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # see above
+        read_magnetogram(path)
+
+
+def test_a_damaged_file_does_not_spoil_the_next_one(tmp_path, field):
+    """What cfitsio could not read in a header stays in its memory, and turns up in the errors of later files."""
+    write_magnetogram(tmp_path / "good.fits", field)
+    whole = (tmp_path / "good.fits").read_bytes()
+    random = np.random.default_rng(1)
+    for number in range(60):
+        begin, length, letter = random.integers(0, 8640), random.integers(1, 3000), random.integers(128, 256)
+        (tmp_path / "bad.fits").write_bytes(whole[:begin] + bytes([letter]) * length + whole[begin + length:])
+        with suppress(ValueError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # see above
+            read_magnetogram(tmp_path / "bad.fits")
+        np.testing.assert_allclose(read_magnetogram(tmp_path / "good.fits"), field, rtol=0, atol=1e-10,
+                                   err_msg=f"after damaged file {number}")
+
+
 def test_png_levels_are_counted_from_128(tmp_path):
     write_png(tmp_path / "a.png", np.array([[0, 128, 255]], dtype=np.uint8))
     field = read_magnetogram(tmp_path / "a.png")
@@ -128,6 +197,16 @@ def test_broken_png(tmp_path, share, reason):
     path.write_bytes(path.read_bytes()[:max(3, int(share * path.stat().st_size))])
     with pytest.raises(ValueError, match=rf"a\.png: {reason}"):
         read_magnetogram(path)
+
+
+@pytest.mark.parametrize("side", [60_000, 10_000])
+def test_a_png_of_impossible_size_is_refused_unread(tmp_path, side):
+    """The library raises an error for the larger one, and only warns of the other."""
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0), b"IDAT" + zlib.compress(bytes(100)))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks))
+    with pytest.raises(ValueError, match=rf"a\.png: damaged PNG image \(Image size \({side**2} pixels\)"):
+        read_magnetogram(tmp_path / "a.png")
 
 
 def test_a_jpeg_named_png_is_refused(tmp_path):

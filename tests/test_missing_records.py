@@ -24,6 +24,19 @@ def test_every_slot_is_accounted_for():
     assert [row[0] for row in missing[-2:]] == ["a.fits", "b.fits"]
 
 
+def test_one_row_a_record_with_a_rejected_image():
+    records = [SeriesRecord(time, 0) for time in REQUEST.slots]
+    images = {time: Path("x") for time in REQUEST.slots[2:]}
+    name = "hmi.M_720s.20110213_{}_TAI.{}.magnetogram.fits"
+    rejected = [(name.format("001200", 1), "wrong size", "expected 2x2, got 3x3"), ("notes.fits", "name", "…"),
+                (name.format("002400", 3), "second image of one time", "…"),
+                (name.format("001200", 3), "QUALITY below 0", "…")]
+    assert missing_records(REQUEST, records, Unpacked(images, rejected)) == [
+        ("2011.02.13_00:00:00_TAI", "not among the images received", ""),
+        ("2011.02.13_00:12:00_TAI", "wrong size", f"{name.format('001200', 1)}: expected 2x2, got 3x3"),
+        rejected[3], rejected[2], rejected[1]]
+
+
 def test_record_off_the_grid_is_accounted_for_too():
     odd = SeriesRecord(datetime(2011, 2, 13, 0, 1), 0)
     records = [SeriesRecord(time, 0) for time in REQUEST.slots] + [odd]

@@ -13,9 +13,11 @@ from classifier_SVM import machines, model_file
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES
 from classifier_SVM.machines import fit_machine, plain_machine
 from classifier_SVM.model_file import FlareModel, load_model, save_model
-from classifier_SVM.split_tables import fit_scaling
+from classifier_SVM.scaling import fit_scaling
 from general_code.forecast_evaluation import Calibration
 from general_code.stage_files import UserError
+
+SOURCES = {"events_dir": True, "event_list": False, "event_list_delay_minutes": 60.0, "smallest_flare": "C1.0"}
 
 
 def make_model(class_type="linear", image_format="fits"):
@@ -25,8 +27,8 @@ def make_model(class_type="linear", image_format="fits"):
     scaling = fit_scaling(rows)
     estimator = fit_machine(class_type, scaling.apply(rows), classes, 1.0, 0)
     model = FlareModel(class_type, plain_machine(estimator), scaling, FEATURE_NAMES, ("hours",),
-                       scaling.apply(rows).mean(axis=0), Calibration(1.5, -0.5), 0.25, "C1.0", image_format,
-                       model_file.current_versions())
+                       scaling.apply(rows).mean(axis=0), Calibration(1.5, -0.5), 0.25, "C1.0", 24.0, image_format,
+                       SOURCES, model_file.current_versions())
     return model, estimator, rows
 
 
@@ -47,8 +49,8 @@ def test_both_files_give_the_same_forecast(tmp_path, monkeypatch, class_type, ex
     assert remarks == []
     assert read.decision_function(rows) == pytest.approx(model.decision_function(rows), abs=1e-9)
     assert read.probability(np.array([0.0])) == pytest.approx(1 / (1 + np.exp(0.5)))
-    for name in ("class_type", "feature_names", "extra_feature_names", "flare_size", "image_format", "versions",
-                 "validation_threshold", "calibration"):
+    for name in ("class_type", "feature_names", "extra_feature_names", "flare_size", "flare_window_hours",
+                 "flare_sources", "image_format", "versions", "validation_threshold", "calibration"):
         assert getattr(read, name) == getattr(model, name), name
     assert np.array_equal(read.scaling.maximum, model.scaling.maximum) and np.array_equal(read.typical, model.typical)
 
@@ -59,12 +61,13 @@ def test_pickle_holds_what_users_expect(saved):
     assert content["estimator"].coef_.shape == (1, 30)
 
 
-def test_undefined_calibration_and_threshold(tmp_path):
+def test_undefined_calibration_threshold_and_horizon(tmp_path):
     model, estimator, _ = make_model()
-    save_model(tmp_path / "m", replace(model, calibration=None, validation_threshold=np.nan), estimator)
+    save_model(tmp_path / "m", replace(model, calibration=None, validation_threshold=np.nan,
+                                       flare_window_hours=np.nan), estimator)
     for extension in ("pickle", "json"):
         read, _ = load_model(tmp_path / f"m.{extension}")
-        assert read.calibration is None and np.isnan(read.validation_threshold)
+        assert read.calibration is None and np.isnan([read.validation_threshold, read.flare_window_hours]).all()
         assert np.isnan(read.probability(np.zeros(2))).all()
 
 
@@ -97,6 +100,8 @@ def damaged(content, change):
         content["typical"].pop()
     elif change == "weight too few":
         content["machine"]["weights"].pop()
+    elif change == "other sources":
+        content["flare_sources"] = {"moon": True}
     elif change == "weight missing":
         del content["machine"]["weights"]
     else:
@@ -106,7 +111,8 @@ def damaged(content, change):
 
 @pytest.mark.parametrize(("change", "message"), [
     ("other features", "other image features than this program computes .'shear angle'"),
-    ("another order", "their order"), ("scaling too short", "scaling of 29 features, names of 30"),
+    ("another order", "their order"), ("other sources", "flare_sources of moon, expected events_dir"),
+    ("scaling too short", "scaling of 29 features, names of 30"),
     ("maximum too short", "scaling of 29 features, names of 30"),
     ("weight too few", "not one of 30 features"),
     ("typical too short", "typical image of 29 features"), ("weight missing", "is damaged"),
@@ -118,7 +124,45 @@ def test_other_models_are_refused(saved, change, message):
         load_model(saved)
 
 
+@pytest.mark.parametrize(("part", "number", "message"), [
+    (("scaling", "minimum", 3), np.nan, "scaling has a number that is not finite"),
+    (("scaling", "maximum", 0), np.inf, "scaling has a number that is not finite"),
+    (("scaling", "maximum", 5), -1e9, "a maximum below its minimum"),
+    (("typical", 7), np.nan, "typical has a number that is not finite"),
+    (("calibration", "slope"), np.inf, "calibration has a number that is not finite"),
+    (("calibration", "intercept"), np.nan, "calibration has a number that is not finite"),
+    (("validation_threshold",), np.inf, "validation_threshold inf"),
+    (("flare_window_hours",), 0.0, "flare_window_hours 0.0"), (("flare_size",), "large", "'large'"),
+    (("class_type",), "forest", "class_type 'forest', expected one of linear, rbf"),
+    (("image_format",), "jpg", "image_format 'jpg', expected fits, png or none"),
+])
+def test_numbers_that_would_forecast_in_silence_are_refused(saved, part, number, message):
+    content = json.loads(saved.read_text())
+    inner = content
+    for key in part[:-1]:
+        inner = inner[key]
+    inner[part[-1]] = number
+    saved.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=message):
+        load_model(saved)
+
+
+def test_pickles_are_checked_as_well_and_may_be_called_pkl(saved):
+    content = pickle.loads(saved.with_suffix(".pickle").read_bytes())
+    saved.with_suffix(".pkl").write_bytes(pickle.dumps(content))
+    assert load_model(saved.with_suffix(".pkl"))[0].class_type == "linear"
+    content["estimator"].coef_[0, 2] = np.nan
+    saved.with_suffix(".pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match="linear machine decides by nan, expected a number"):
+        load_model(saved.with_suffix(".pkl"))
+    content["typical"][0] = np.nan
+    saved.with_suffix(".pkl").write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match="typical has a number"):
+        load_model(saved.with_suffix(".pkl"))
+
+
 @pytest.mark.parametrize(("name", "content", "message"), [
+    ("m.model", b"x", "expected a name that ends in .json, .pickle or .pkl, got"),
     ("m.json", b"{", "not a readable JSON"), ("m.json", b"\xff\xfe\x81", "not a readable JSON"),
     ("m.json", b"[]", "is not a model file"), ("m.pickle", b"", "cannot be opened as a pickle"),
     ("m.pickle", b"garbage", "cannot be opened as a pickle"), ("m.pickle", pickle.dumps([1]), "but a list"),

@@ -56,6 +56,14 @@ def test_bad_file_is_listed_and_the_rest_read(tmp_path: Path):
     assert [problem.reason for problem in archive.problems] == ["unreadable report"] * 2
 
 
+def test_the_time_of_issue_of_each_row(tmp_path: Path):
+    write_summary(tmp_path, "20120101", "1001", "1002", clock="0045")
+    write_summary(tmp_path, "20120102", "1001", clock="2530")  # a clock that does not exist
+    issued = read_summary_archive(tmp_path).table["issued"]
+    assert issued.isna().tolist() == [False, False, True]
+    assert (issued[:2] == pd.Timestamp("2012-01-01 00:45")).all()
+
+
 def test_of_two_summaries_of_a_day_the_later_issue_is_used(tmp_path: Path):
     write_summary(tmp_path / "a", "20120101", "1001", west=10, clock="0045")
     write_summary(tmp_path / "b", "20120101", "1001", west=20, clock="0030")
@@ -107,3 +115,16 @@ def test_the_whole_archive_is_read_without_a_problem(noaa_archive: Path):
     events = read_event_archive(noaa_archive / "Events")
     assert (len(events.reports), events.problems) == (3167, [])
     assert sum(len(report.rows) for report in events.reports) == 8509
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path):
+    write_summary(tmp_path / "disk" / "2012_SRS", "20120101", "1001")
+    folder = tmp_path / "SRS"
+    write_summary(folder, "20120102", "1001")
+    (folder / "2012_SRS").symlink_to(tmp_path / "disk" / "2012_SRS")
+    (folder / "again").symlink_to(tmp_path / "disk" / "2012_SRS")
+    (tmp_path / "disk" / "2012_SRS" / "back").symlink_to(folder)
+    found, problems = find_reports(folder, "SRS")
+    assert [(day.day, str(path.relative_to(folder))) for day, path in found] == [
+        (1, str(Path("2012_SRS/20120101SRS.txt"))), (2, "20120102SRS.txt")]
+    assert problems == []

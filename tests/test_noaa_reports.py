@@ -241,6 +241,56 @@ def test_xray_row_that_cannot_be_read_is_reported(row, fault):
     assert "20150101events.txt, line 4" in report.problems[0].detail
 
 
+CUT_OFF = "4080       0158   0210      0232  G15  5   XRA  1-8A      C6"
+
+
+@pytest.mark.parametrize(("row", "cut"), [
+    (CUT_OFF, True), (f"{CUT_OFF}.", True), (XRA[1][0], True), ("4150      B0957  U09", True),
+    ("NO EVENT REPORTS.", False), ("   ", False), ("NO EVENT REPORTS.\n", False), (f"{XRA[1][0]}\n", False),
+    (f"{XRA[1][0]}\r\n\x1a", False)])
+def test_last_line_without_an_end_is_not_used(tmp_path: Path, row, cut):
+    path = tmp_path / "20150101events.txt"
+    path.write_bytes("\n".join([*HEAD, XRA[0][0], row]).encode())
+    report = read_event_report(path)
+    assert len(report.rows) == (1 if cut else 1 + (XRA[1][0] in row))
+    assert [problem.reason for problem in report.problems] == (["truncated event report"] if cut else [])
+    assert report.whole is not cut
+    assert not cut or "20150101events.txt, line 5" in report.problems[0].detail
+
+
+@pytest.mark.parametrize("flare_class", ["C6", "C6.", "C6.85", "X100.0"])
+def test_a_class_has_one_decimal(flare_class):
+    row = XRA[0][0].replace("C1.0    ", f"{flare_class:<8}")
+    assert [problem.reason for problem in parse_event_report([*HEAD, row], DAY, "x").problems] == ["row does not parse"]
+
+
+@pytest.mark.parametrize(("times", "reason", "end"), [
+    (("0158", "0150", "0232"), "maximum before begin", None), (("1200", "1159", "1210"), "maximum before begin", None),
+    (("0158", "0210", "0200"), "end before maximum", ""), (("0158", "////", "0150"), "end before maximum", ""),
+    (("1400", "0200", "0210"), "", "0210"), (("0010", "0020", "2359"), "", "2359"),
+])
+def test_a_time_before_another_is_after_midnight_or_a_mistake(times, reason, end):
+    row = "4080       {}   {}      {}  G15  5   XRA  1-8A      C1.0    1.9E-03   2290".format(*times)
+    report = parse_event_report([*HEAD, row], DAY, "20150101events.txt")
+    assert [problem.reason for problem in report.problems] == ([reason] if reason else [])
+    assert not reason or report.problems[0].detail.startswith("20150101events.txt, line 4: ")
+    assert [str(flare.end)[11:16].replace(":", "") for flare in report.rows] == ([] if end is None else [end])
+
+
+@pytest.mark.parametrize("title", ["IA.H-alpha Plages without Spots.", "IA H-ALPHA PLAGES WITHOUT SPOTS",
+                                   "IA.", "II.Regions Due to Return", "II REGIONS DUE TO RETURN"])
+def test_the_next_section_is_known_however_its_title_is_spelled(title):
+    lines = [*summary("2246 N19W56   108  0070 Hsx  01   01 Alpha")[:4], title, "2245  N09W76   128"]
+    parsed = parse_region_summary(lines, DAY, "x")
+    assert ([row.region for row in parsed.rows], parsed.problems) == (["2246"], [])
+
+
+def test_a_row_of_section_one_a_is_no_sunspot_region():
+    parsed = parse_region_summary(summary("2245  N09W76   128"), DAY, "x")
+    assert parsed.rows == []
+    assert [problem.reason for problem in parsed.problems] == ["row does not parse"]
+
+
 def test_text_that_is_no_event_report():
     report = parse_event_report(["<html>", "404 Not Found"], DAY, "x")
     assert report.problems[0].reason == "truncated event report"

@@ -10,6 +10,7 @@ from general_code.noaa_text import (
     Problem,
     date_stamp,
     header_problems,
+    is_region,
     read_lines,
     region_codes,
     region_number,
@@ -105,3 +106,11 @@ def test_created_line_may_be_of_a_later_day():
 
 def test_problem_is_what_exclude_takes():
     assert Problem("a", "b") == ("a", "b", "")
+
+
+@pytest.mark.parametrize(("region", "date", "expected"), [
+    ("1158", "2011-02-14", True), ("", "2011-02-14", False), ("0000", "2010-05-03", False),
+    ("0000", "2002-06-13", False), ("0000", "2002-06-14", True), ("0000", "2002-08-13", True),
+    ("0000", "2002-08-14", False), ("0001", "2002-06-24", True)])
+def test_0000_is_a_region_in_the_summer_of_the_roll_over_alone(region, date, expected):
+    assert is_region(region, np.datetime64(date)) is expected

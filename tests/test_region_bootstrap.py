@@ -63,6 +63,36 @@ def test_paired_difference_sees_a_better_forecast():
     assert 0 < low < high
 
 
+def test_difference_of_samples_is_the_paired_bootstrap():
+    truth, regions, decision, _ = forecasts()
+    other = (truth + decision) // 2
+    one, two = (rb.bootstrap_scores(truth, regions, d) for d in (decision, other))
+    paired = rb.paired_bootstrap(truth, regions, {"decision": decision}, {"decision": other})
+    assert rb.difference_intervals(one, two) == paired
+    assert rb.difference_intervals(one, {"TSS": two["TSS"]}) == {"TSS": paired["TSS"]}
+
+
+@pytest.mark.parametrize(("flaring", "quiet", "defined"), [
+    (1, 0, set()), (0, 1, set()), (1, 1, {"Brier", "BSS"}), (1, 5, {"TNR", "Brier", "BSS"}),
+    (5, 1, {"TPR", "Brier", "BSS"}), (2, 2, {"TPR", "TNR", "HSS", "TSS", "AUC", "Brier", "BSS"}),
+])
+def test_too_few_regions_define_no_interval(flaring, quiet, defined):
+    """Regions whose images are all flaring, or all quiet; half of the images are forecast to flare."""
+    regions = np.repeat(np.arange(flaring + quiet), 4)
+    truth, decision = (regions < flaring).astype(int), np.arange(regions.size) % 2
+    probability = np.linspace(0.1, 0.9, regions.size)
+    found = rb.region_bootstrap(truth, regions, decision, probability, 0.3)
+    assert {name for name, interval in found.items() if np.isfinite(interval).all()} == defined
+
+
+def test_area_comes_from_the_score_where_there_is_one():
+    truth, regions, decision, probability = forecasts()
+    expected = rb.bootstrap_scores(truth, regions, None, probability)["AUC"]
+    found = rb.bootstrap_scores(truth, regions, None, np.full(truth.size, np.nan), score=probability)
+    assert np.array_equal(found["AUC"], expected) and np.isnan(found["Brier"]).all()
+    assert set(rb.bootstrap_scores(truth, regions, score=probability)) == {"AUC"}
+
+
 def test_bootstrap_of_one_class_or_nothing_is_undefined():
     interval = rb.region_bootstrap([0, 0, 0], ["1", "1", "2"], [0, 1, 0], [0.1, 0.2, 0.3], 0.1)
     assert np.isnan(interval["TSS"]).all() and np.isnan(interval["AUC"]).all()

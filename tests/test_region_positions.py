@@ -95,3 +95,9 @@ def test_left_out_rows_of_the_archive_are_met_within_a_few_degrees(noaa_archive:
     assert not np.isnan(error).any()
     assert np.median(np.abs(error)) < 1
     assert np.quantile(np.abs(error), 0.98) < 6
+
+
+def test_before_its_first_row_a_region_has_no_position_from_the_one_before_it_in_the_table():
+    rows = table(("1157", "2011-02-14", 10, 0, 34), ("1158", "2011-02-16", -20, 26, 34))
+    positions = region_positions(["1158", "1157"], days("2011-02-15", "2011-02-15"), rows)
+    assert np.isnan(positions.latitude).all() and np.isnan(positions.longitude).all()

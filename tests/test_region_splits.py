@@ -1,13 +1,13 @@
-"""Lists of regions as published, the rules for missing and foreign ones, and the seeded draw."""
+"""Lists of regions as published, the rules for missing and foreign ones, the seeded draw, what the user is told."""
 
-import json
-import re
+import io
 
 import numpy as np
 import pytest
 
-from classifier_SVM import region_splits as rs
+from general_code import region_splits as rs
 from general_code.stage_files import UserError
+from general_code.stage_run import StageRun
 
 NAMES = {"test": "test.csv", "validation": "Validation_data.csv", "training": "train.csv"}
 
@@ -151,18 +151,28 @@ def test_too_few_regions():
         rs.draw_region_split(*region_images(1, 1))
 
 
-def test_drawn_lists_replace_only_what_a_sidecar_names(tmp_path):
-    regions, classes = region_images(30, 70)
-    first, second = (rs.draw_region_split(regions, classes, seed=s) for s in (1, 2))
-    digests = rs.write_drawn_lists(first, tmp_path, NAMES, [])
-    assert rs.read_region_lists(*(tmp_path / name for name in NAMES.values())) == first
-    assert rs.write_drawn_lists(first, tmp_path, NAMES, []) == digests  # equal content needs no sidecar
-    refusal = re.escape("exists and was not drawn by this stage")
-    with pytest.raises(UserError, match=refusal):
-        rs.write_drawn_lists(second, tmp_path, NAMES, [tmp_path / "stats.txt"])
-    assert rs.read_region_list(tmp_path / "test.csv") == first.test
-    (tmp_path / "stats.txt.json").write_text(json.dumps({"counts": {"drawn_lists": digests}}))
-    rs.write_drawn_lists(second, tmp_path, NAMES, [tmp_path / "stats.txt"])
-    assert rs.read_region_list(tmp_path / "test.csv") == second.test
-    with pytest.raises(UserError, match=refusal):  # the sidecar names the first draw, not this content
-        rs.write_drawn_lists(first, tmp_path, NAMES, [tmp_path / "stats.txt"])
+@pytest.fixture
+def run():
+    return StageRun(io.StringIO())
+
+
+def test_unlisted_and_absent_regions_are_said(run, capsys):
+    lists = rs.RegionLists(("1158", "1429"), ("1093",))
+    rs.say_unlisted(["1158", "9998", "9999", "9999"], lists, run)
+    assert capsys.readouterr().out.splitlines() == [
+        "2 regions (3 images) are in no list and go to training: 9998, 9999",
+        "1 of the 2 regions in the test list have no image", "1 of the 1 regions in the validation list have no image"]
+    assert run.counts == {"regions_in_no_list": 2}
+    rs.say_unlisted([f"{n}" for n in range(2000, 2012)], rs.RegionLists((), (), ()), run)
+    said = capsys.readouterr().out
+    first_ten = ", ".join(map(str, range(2000, 2010)))
+    assert said == f"12 regions (12 images) are in no list and are left out: {first_ten}, …\n"
+
+
+def test_splits_are_said_and_counted(run, capsys):
+    rs.say_splits(["1158", "1158", "1429"], [0, 1, 0], ["training", "training", "test"], run)
+    assert capsys.readouterr().out.splitlines() == [
+        "training: 1 regions, 2 images, 1 with a flare",
+        "validation: 0 regions, 0 images, 0 with a flare; one class only or empty: its scores are not defined",
+        "test: 1 regions, 1 images, 0 with a flare; one class only or empty: its scores are not defined"]
+    assert run.counts["training"] == {"regions": 1, "images": 2, "flaring_images": 1}

@@ -1,11 +1,13 @@
 """TPR, TNR, TSS and HSS counted over a set, against hand-made tables and the shared scores."""
 
+from itertools import product
+
 import keras
 import numpy as np
 import pytest
 
 from classifier_VGG.set_metrics import HSS, TNR, TPR, TSS, set_metrics
-from general_code.skill_scores import skill_scores
+from general_code.skill_scores import scores_from_counts, skill_scores
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras' variables under numpy 2
 
@@ -36,11 +38,15 @@ def test_batches_of_any_size_are_counted_not_averaged():
         assert np.isnan(float(metric.result()))
 
 
-@pytest.mark.parametrize(("metric", "classes"), [(TPR, [0, 0]), (TNR, [1, 1]), (TSS, [1, 1]), (TSS, [0, 0])])
-def test_a_score_without_its_class_is_not_defined(metric, classes):
-    metric = metric()
-    metric.update_state(one_hot(classes), one_hot([0, 1]))
-    assert np.isnan(float(metric.result()))
+def test_every_table_has_the_scores_that_the_project_defines_or_none():
+    metrics = set_metrics()
+    for counts in product((0, 1, 2), repeat=4):
+        expected = scores_from_counts(counts)
+        for metric in metrics:
+            for variable, count in zip((metric.hits, metric.misses, metric.false_alarms, metric.correct_rejections),
+                                       counts, strict=True):
+                variable.assign(count)
+            assert float(metric.result()) == pytest.approx(float(expected[metric.name]), abs=1e-6, nan_ok=True), counts
 
 
 def test_class_weights_do_not_touch_the_scores():

@@ -33,7 +33,12 @@ def test_files_of_the_page(name):
 def test_switches_of_the_page():
     with simulator(Faults(page_version="2018", page_without="ImNOAA", absolute_links=True)) as jsoc:
         text = get(jsoc.url + "/ajax/exportdata.html")
-        assert b'data-version="2018" data-without="ImNOAA" data-links="http://localhost:%d"' % jsoc.port in text
+        assert b'data-version="2018" data-links="http://localhost:%d"' % jsoc.port in text
+        assert b' id="ImX"' in text
+        assert b' id="ImNOAA"' not in text
+        jsoc.faults.page_html = 1
+        assert b"maintenance" in get(jsoc.url + "/ajax/exportdata.html")
+        assert b' id="ImX"' in get(jsoc.url + "/ajax/exportdata.html")
 
 
 @pytest.mark.parametrize("path", ["/", "/ajax/../simulate_jsoc.py", "/ajax/%2e%2e/simulate_jsoc.py", "/SUM94/a.tar",

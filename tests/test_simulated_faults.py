@@ -11,8 +11,14 @@ def test_counted_fault_ends():
 
 def test_every_third_answer():
     faults = Faults(bad_gateway_every=3, bad_gateway=1)
-    assert [faults.gateway_fails() for _ in range(7)] == [True, False, True, False, False, True, False]
+    assert [faults.http_status() for _ in range(7)] == [502, 0, 502, 0, 0, 502, 0]
+
+
+def test_failures_by_status():
+    faults = Faults(forbidden=1, server_errors=1, too_many_requests=1)
+    assert [faults.http_status() for _ in range(4)] == [403, 429, 500, 0]
 
 
 def test_no_fault_by_default():
-    assert not any(Faults().gateway_fails() for _ in range(9))
+    faults = Faults()
+    assert not any(faults.http_status() for _ in range(9))

@@ -1,9 +1,14 @@
 """The simulated tars."""
 
+import io
 import tarfile
+from datetime import datetime
+
+from astropy.io import fits
 
 from general_code.simulated_faults import Faults
-from general_code.simulated_tars import write_tar
+from general_code.simulated_series import Record, made_up_cutout
+from general_code.simulated_tars import SURPLUS, _in_primary_unit, write_tar
 
 NAME = "hmi.M_720s.20110213_000000_TAI.1.magnetogram.fits"
 INDEX = {"requestid": "JSOC_20110213_001", "data": [{"record": "r", "filename": NAME}]}
@@ -31,4 +36,14 @@ def test_hostile_members(tmp_path):
     assert members(tmp_path, "other_time")[-1].name == "./" + NAME.replace(".2011", ".1911")
     assert members(tmp_path, "odd_name")[-1].name == "./notes.fits"
     assert members(tmp_path, "not_fits")[-1].size == 99
-    assert len(members(tmp_path, "surplus")) == len(members(tmp_path, "repeated")) == 7
+    assert len(members(tmp_path, "repeated")) == 7
+    assert len(members(tmp_path, "surplus")) == len(members(tmp_path, "folders")) == SURPLUS + 6
+    assert members(tmp_path, "folders")[0].isdir()
+    assert members(tmp_path, "html")[-1].size == 26
+
+
+def test_image_in_the_primary_unit():
+    content = made_up_cutout("1158", Record(datetime(2011, 2, 13), 1, 0), 8)
+    with fits.open(io.BytesIO(_in_primary_unit(content))) as file:
+        assert file[0].shape == (8, 8)
+        assert len(file) == 1

@@ -2,17 +2,21 @@
 
 import errno
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import tyro
 
 from general_code.stage_files import (
+    OptionalPath,
     UserError,
     atomic_path,
     atomic_write,
     describe,
     full_disk_is_said,
     given,
+    parse_optional_path,
     require_file,
     require_folder,
     require_free_space,
@@ -24,6 +28,24 @@ from general_code.stage_files import (
 @pytest.mark.parametrize(("text", "expected"), [("", False), ("data", True), ("/", True)])
 def test_given(text, expected):
     assert given(Path(text)) is expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("", Path("")), ("data", Path("data")), ("/", Path("/"))])
+def test_an_optional_path_as_typed(text, expected):
+    assert parse_optional_path(text) == expected
+    assert given(parse_optional_path(text)) is bool(text)
+
+
+@pytest.mark.parametrize("text", [".", "./", "./."])
+def test_the_folder_that_one_stands_in_is_given(tmp_path, monkeypatch, text):
+    @dataclass(frozen=True)
+    class UserDefinitions:
+        archive: OptionalPath = Path("")  # a folder
+
+    monkeypatch.chdir(tmp_path)
+    assert tyro.cli(UserDefinitions, args=["--archive", text]).archive == tmp_path
+    assert not given(tyro.cli(UserDefinitions, args=["--archive", ""]).archive)
+    assert not given(tyro.cli(UserDefinitions, args=[]).archive)
 
 
 def test_require_folder_names_the_setting_and_what_to_do(tmp_path):

@@ -172,3 +172,82 @@ def test_progress_that_resumes_starts_where_it_was(capsys):
 def test_the_sidecar_is_plain_json(tmp_path):
     run_stage(tmp_path / "a")
     assert json.loads((tmp_path / "a.json").read_text())["git_revision"]
+
+
+def test_a_failed_run_leaves_its_exclusions(tmp_path, capsys):
+    output = tmp_path / "a.csv"
+    with pytest.raises(UserError, match="nothing is left"), stage_run(UserDefinitions(), output) as run:
+        run.exclude("b.fits", "NaN pixels")
+        raise UserError("nothing is left")
+    assert Path(f"{output}.excluded.csv").read_text() == "input,reason,detail\nb.fits,NaN pixels,\n"
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["1", "NaN", "pixels"]
+    assert read_sidecar(output) is None
+    with pytest.raises(UserError, match="disk"), stage_run(UserDefinitions(), output):
+        raise UserError("the disk is full")
+    assert "b.fits" in Path(f"{output}.excluded.csv").read_text(), "a run that left nothing out changes nothing"
+
+
+SAY_AND_EXCLUDE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {repository!r})
+from tests.test_stage_run import UserDefinitions
+from general_code.stage_run import stage_main, stage_run
+@stage_main
+def main(user):
+    with stage_run(user, Path({output!r})) as run:
+        run.say("Reading 9002_\\udcff.fits")
+        run.count("9002_\\udcff.fits", 1)
+        run.exclude("9002_\\udcff.fits", "not a name", "9002_\\udcff.fits")
+main(UserDefinitions(srs_dir=Path("\\udcff")))
+"""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_that_no_encoding_holds_are_spelled_out(tmp_path, encoding):
+    output = tmp_path / "a.csv"
+    code = SAY_AND_EXCLUDE.format(repository=str(REPOSITORY), output=str(output))
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                            env=os.environ | {"PYTHONIOENCODING": encoding})
+    assert result.returncode == 0, result.stderr
+    assert "Reading 9002_\\udcff.fits" in result.stdout
+    assert "Reading 9002_\\udcff.fits" in Path(f"{output}.log").read_text()
+    assert "9002_\\udcff.fits,not a name,9002_\\udcff.fits" in Path(f"{output}.excluded.csv").read_text()
+    assert read_sidecar(output)["counts"] == {"9002_\udcff.fits": 1}
+
+
+HOLD_WORKERS = """
+import os, sys, time
+from pathlib import Path
+sys.path.insert(0, {repository!r})
+from joblib import Parallel, delayed
+from general_code.stage_files import atomic_write
+from general_code.stage_run import stage_main
+from general_code.worker_processes import interrupts_left_to_parent
+def work(i):
+    Path(str(i)).touch()
+    time.sleep(600)
+@stage_main
+def main(user):
+    with atomic_write(Path("half")) as file:
+        with interrupts_left_to_parent():
+            results = Parallel(n_jobs=2, return_as="generator_unordered")(delayed(work)(i) for i in range(2))
+        while not all(Path(str(i)).exists() for i in range(2)):
+            time.sleep(0.01)
+        print("started", flush=True)
+        list(results)
+main(None)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGTERM is POSIX")
+def test_sigterm_ends_a_run_like_ctrl_c_with_its_workers(tmp_path):
+    code = HOLD_WORKERS.format(repository=str(REPOSITORY))
+    stage = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                             cwd=tmp_path)
+    assert stage.stdout.readline() == "started\n"
+    stage.terminate()
+    _, errors = stage.communicate(timeout=60)  # waits for the end of all that hold the pipes: the workers, too
+    assert stage.returncode == 143, errors
+    assert "Start the same command again" in errors and "Traceback" not in errors
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"], "no half-written file"

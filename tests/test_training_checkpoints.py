@@ -1,5 +1,9 @@
 """Heads and history on disk: resumed where they end, refused when they are of another training."""
 
+import contextlib
+import json
+from pathlib import Path
+
 import keras
 import numpy as np
 import pandas as pd
@@ -7,6 +11,7 @@ import pytest
 
 from classifier_VGG.training_checkpoints import HISTORY_COLUMNS, Checkpoints, best_epoch
 from classifier_VGG.vgg16_network import new_head
+from general_code.stage_files import UserError
 from general_code.stage_run import StageRun
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras' variables under numpy 2
@@ -53,57 +58,114 @@ def test_the_history_has_the_published_scores(tmp_path, three_epochs):
     assert three_epochs.history_file.name == "history_x.csv"
 
 
-def test_fewer_epochs_use_the_first_heads(tmp_path, run, three_epochs):
+def test_fewer_epochs_use_the_first_heads_and_keep_the_others(tmp_path, run, three_epochs, capsys):
     again = Checkpoints(tmp_path, "_x", IDENTITY)
     again.resume(2, run)
     assert [item["epoch"] for item in again.history] == [1, 2]
-    assert not again.head_file(3).exists()
+    assert pd.read_csv(again.history_file)["epoch"].tolist() == [1, 2]
+    assert "1 heads of this training after epoch 2 are kept and not used" in capsys.readouterr().out
+    third = Checkpoints(tmp_path, "_x", IDENTITY)
+    third.resume(3, run)
+    assert third.history == three_epochs.history, "going back to three epochs trains nothing"
 
 
-@pytest.mark.parametrize("lost", ["head", "history line", "history"])
+def test_more_than_999_epochs_are_resumed_at_the_last(tmp_path, run):
+    new_head(6, 0, 0.001).save(tmp_path / "head_VGG_x_epoch_1001.keras")
+    for epoch in range(1, 1001):
+        (tmp_path / f"head_VGG_x_epoch_{epoch:03}.keras").touch()
+    records = [{"epoch": epoch} | record(0.5) for epoch in range(1, 1002)]
+    (tmp_path / "training_x.json").write_text(json.dumps({"identity": IDENTITY, "records": records}))
+    again = Checkpoints(tmp_path, "_x", IDENTITY)
+    assert again.resume(1002, run) is not None
+    assert len(again.history) == 1001
+    assert len(list(tmp_path.glob("head_VGG_x_epoch_*.keras"))) == 1001
+
+
+@pytest.mark.parametrize("lost", ["head", "last record", "state"])
 def test_an_epoch_that_was_not_finished_is_done_again(tmp_path, run, three_epochs, lost):
     if lost == "head":
-        three_epochs.head_file(3).unlink()
-    elif lost == "history line":
-        lines = three_epochs.history_file.read_text().splitlines(keepends=True)
-        three_epochs.history_file.write_text("".join(lines[:3]))
+        (tmp_path / "head_VGG_x_epoch_003.keras").unlink()
+    elif lost == "last record":
+        state = json.loads(three_epochs.state_file.read_text())
+        three_epochs.state_file.write_text(json.dumps(state | {"records": state["records"][:2]}))
     else:
-        three_epochs.history_file.unlink()
+        three_epochs.state_file.unlink()
     again = Checkpoints(tmp_path, "_x", IDENTITY)
     head = again.resume(5, run)
-    assert len(again.history) == (0 if lost == "history" else 2)
-    assert (head is None) == (lost == "history")
+    assert len(again.history) == (0 if lost == "state" else 2)
+    assert (head is None) == (lost == "state")
 
 
 def test_a_damaged_head_is_trained_again_from_the_one_before(tmp_path, run, three_epochs, capsys):
-    three_epochs.head_file(3).write_bytes(three_epochs.head_file(3).read_bytes()[:900])
+    third = tmp_path / "head_VGG_x_epoch_003.keras"
+    third.write_bytes(third.read_bytes()[:900])
     again = Checkpoints(tmp_path, "_x", IDENTITY)
     head = again.resume(5, run)
     assert len(again.history) == 2
     assert np.array_equal(head.get_weights()[0], new_head(6, 1, 0.001).get_weights()[0])
     assert "epoch_003.keras cannot be read" in capsys.readouterr().out
-    again.history_file.write_text("something,else\n1,2\n")
-    assert Checkpoints(tmp_path, "_x", IDENTITY).resume(5, run) is None
+    with pytest.raises(UserError, match="epoch_003.keras cannot be read .*; remove it and start again"):
+        again.load(3)
 
 
-def test_heads_of_other_settings_are_not_used_and_the_message_says_which(tmp_path, run, three_epochs, capsys):
-    again = Checkpoints(tmp_path, "_x", IDENTITY | {"learning_rate": 0.1})
-    assert again.resume(5, run) is None
-    assert not again.history
-    assert "3 heads" in (text := capsys.readouterr().out)
-    assert "other settings or images (learning_rate)" in text
+def test_heads_of_other_settings_are_set_aside_and_used_again_with_theirs(tmp_path, run, three_epochs, capsys):
+    other = Checkpoints(tmp_path, "_x", IDENTITY | {"learning_rate": 0.1})
+    assert other.resume(5, run) is None
+    assert not other.history
+    text = capsys.readouterr().out
+    assert "The 3 heads in" in text
+    assert "other settings or images (learning_rate); they are moved to" in text
+    (folder,) = tmp_path.glob("other_training_x_*")
+    assert len(list(folder.glob("head_VGG_x_epoch_*.keras"))) == 3
+    other.save(new_head(6, 9, 0.1), record(0.7))
+    again = Checkpoints(tmp_path, "_x", IDENTITY)
+    again.resume(5, run)
+    assert again.history == three_epochs.history
+    assert "is taken back from" in capsys.readouterr().out
+    (folder,) = tmp_path.glob("other_training_x_*")
+    assert [path.name for path in folder.glob("*.keras")] == ["head_VGG_x_epoch_001.keras"]
+
+
+@pytest.mark.parametrize("moves", range(1, 6))
+def test_a_kill_while_heads_are_moved_loses_none(tmp_path, run, three_epochs, monkeypatch, moves):
+    real, done = Path.replace, []
+
+    def die(path, target):
+        if "epoch" in path.name and not path.name.startswith(".") or "other_training" in str(target):
+            if len(done) == moves:
+                raise KeyboardInterrupt
+            done.append(path)
+        return real(path, target)
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(Path, "replace", die)
+        Checkpoints(tmp_path, "_x", IDENTITY | {"learning_rate": 0.1}).resume(5, run)
+        Checkpoints(tmp_path, "_x", IDENTITY).resume(5, run)
+    Checkpoints(tmp_path, "_x", IDENTITY | {"learning_rate": 0.1}).resume(5, run)
+    again = Checkpoints(tmp_path, "_x", IDENTITY)
+    again.resume(5, run)
+    assert again.history == three_epochs.history
 
 
 def test_heads_of_another_suffix_are_left_alone(tmp_path, run, three_epochs):
-    other = Checkpoints(tmp_path, "", IDENTITY | {"learning_rate": 0.1})
-    other.resume(5, run)
-    assert all(three_epochs.head_file(epoch).exists() for epoch in (1, 2, 3))
+    for suffix in ("", "_x_epoch"):
+        Checkpoints(tmp_path, suffix, IDENTITY | {"learning_rate": 0.1}).resume(5, run)
+    assert len(list(tmp_path.glob("head_VGG_x_epoch_00?.keras"))) == 3
+
+
+def test_scores_that_are_not_defined_survive(tmp_path, run):
+    Checkpoints(tmp_path, "", IDENTITY).save(new_head(6, 0, 0.001), record(np.nan))
+    again = Checkpoints(tmp_path, "", IDENTITY)
+    again.resume(1, run)
+    assert np.isnan(again.history[0]["val_TSS"])
+    assert "NaN" not in again.state_file.read_text()
 
 
 @pytest.mark.parametrize(("scores", "best"), [([0.1, 0.3, 0.2], 2), ([0.3, 0.3], 1), ([np.nan, -0.1], 2)])
 def test_the_epoch_of_largest_validation_tss_is_taken_and_said_to_be_noisy(scores, best):
     epoch, text = best_epoch([record(score) for score in scores])
     assert epoch == best
+    assert f"from {np.nanmin(scores):.3f} to {np.nanmax(scores):.3f}" in text
     assert "noisy" in text
 
 

@@ -84,6 +84,27 @@ def test_names_without_region_or_time_are_left_out(tmp_path, run):
     assert run.exclusions == [("picture.fits", "not a magnetogram's file name", "no region and time in it")]
 
 
+@pytest.mark.parametrize("again", ["1901/{0}", "1{0}", "{1}.png", "somewhere/1901/{0}"])
+def test_an_image_under_two_names_is_refused(tmp_path, run, again):
+    table = feature_table()
+    name = table["filename"][2]
+    other = again.format(name, name.removesuffix(".fits"))
+    table.loc[len(table)] = table.loc[2]
+    table.loc[len(table) - 1, "filename"] = other
+    write_feature_table(tmp_path / "features.csv", table)
+    with pytest.raises(UserError, match=r"are one image, expected each once \(1 such rows\)") as refusal:
+        tr.read_rows(tmp_path / "features.csv", Path(""), Path(""), "", run)
+    assert f"'{name}'" in str(refusal.value) and f"'{other}'" in str(refusal.value)
+
+
+def test_two_regions_of_one_time_are_two_images(tmp_path, run):
+    table = feature_table(2, 1).assign(filename=[f"{region}/hmi.M_720s.20140101_000000_TAI.1.magnetogram.fits"
+                                                 for region in (1900, 1901)])
+    write_feature_table(tmp_path / "features.csv", table)
+    rows = tr.read_rows(tmp_path / "features.csv", Path(""), Path(""), "", run)
+    assert rows.labels["region"].tolist() == ["1900", "1901"]
+
+
 def test_extra_features_are_joined_by_name_and_lonely_rows_listed(written, run, tmp_path):
     names = image_names(3, 2)
     text = "".join(f"{name.replace('.fits', '.png')},{i}\n" for i, name in enumerate(names[1:]))

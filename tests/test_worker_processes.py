@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from general_code.worker_processes import interrupts_left_to_parent
+from general_code.worker_processes import interrupts_left_to_parent, termination_like_interrupt
 
 ASK = "import signal; print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
 
@@ -43,3 +43,14 @@ def test_in_another_thread_nothing_is_changed():
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGINT)]
+
+
+def test_sigterm_interrupts_once_and_the_handler_of_before_is_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt) as interrupt, termination_like_interrupt():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)  # does not disturb what is put in order now
+    assert interrupt.value.args == (signal.SIGTERM,)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,8 +1,11 @@
 """A small data set of bipoles, lists and a narrow VGG16 for the tests of stages 6 and 7."""
 
+from pathlib import Path
+
 import numpy as np
 
 from classifier_VGG.image_lists import list_name
+from classifier_VGG.VGG_transfer_learning import UserDefinitions
 from general_code.image_names import dataset_name
 from general_code.magnetograms import gauss_to_grey, write_magnetogram, write_png
 
@@ -42,3 +45,17 @@ def make_dataset(folder):
         lists[split] = folder / f"{split}.csv"
         lists[split].write_text("".join(lines))
     return lists
+
+
+def settings(lab, **changes):
+    """Return settings for a folder of `make_dataset` with a network in `narrow.keras`."""
+    values = {"train_file": lab / "training.csv", "validation_file": lab / "validation.csv",
+              "test_file": lab / "test.csv", "dataset_dir": lab / "fits", "weights": str(lab / "narrow.keras"),
+              "event_list": Path(""), "output_dir": lab / "VGG", "cache_dir": lab / "cache", "epochs": 3,
+              "batch_size": 12, "learning_rate": 0.01, "n_jobs": 1}
+    return UserDefinitions(**(values | changes))
+
+
+def refuse(*_, **__):
+    """Stand for a function that must not be called."""
+    raise AssertionError("called again")

@@ -5,7 +5,7 @@ const VERSION = document.body.dataset.version;
 const OPTIONS = ["OptionNone", "OptionAiaScale", "OptionHmiB2ptr", "OptionResize", "OptionImPatch", "OptionMaproj",
                  "OptionRebin"];
 const element = {};
-document.querySelectorAll("[id]").forEach((each) => { element[each.id] = each; });
+document.querySelectorAll("[id], [data-id]").forEach((each) => { element[each.id || each.dataset.id] = each; });
 
 // what the page would send; set when the check button runs
 var ExportProcessingArgs = "";
@@ -137,9 +137,6 @@ function ready() {
     element.ExportCheckButton.value = "Check Params for Export";
     element.ExportCheckButton.disabled = false;
     element.ExportButton.value = "Submit Export Request";
-  }
-  if (document.body.dataset.without) {
-    element[document.body.dataset.without].id = "SomethingElse";
   }
   element.ResetPageButton.disabled = false;
 }

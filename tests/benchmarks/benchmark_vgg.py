@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +19,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # repository root
 
 import keras
 import numpy as np
+import pandas as pd
 import tyro
 from joblib import Parallel, delayed
 
-from classifier_VGG.backbone_cache import RowCache, image_files
+from classifier_VGG.backbone_cache import RowCache
 from classifier_VGG.head_training import HeadTrainer, class_weights, epoch_order
 from classifier_VGG.image_input import gauss_to_input, input_batches
+from classifier_VGG.image_rows import InputSettings
 from classifier_VGG.vgg16_network import backbone_outputs, build_backbone, new_head
 from classifier_VGG.vgg16_weights import random_weights
+from classifier_VGG.vgg_modes import CachedFeatures, EndToEnd
 from general_code.magnetograms import gauss_to_grey, write_magnetogram, write_png
+from general_code.stage_run import StageRun
 
 IMAGE_FLOP = 30.94e9  # to fc2: 15.35e9 multiply-adds in convolutions, 0.12e9 in fc1 and fc2
 TRAINING_ROWS = 759_357  # of the published data set
@@ -51,7 +56,15 @@ def main(user: UserDefinitions) -> None:
         rows = measure_input(user, folder) + measure_network(user, folder) + measure_head(user, folder)
     print(f"\n{'what':<66}{'measured':>16}   wanted")
     for what, value, wanted in rows:
-        print(f"{what:<66}{value:>16}   {wanted}")
+        print(f"{what:<66}{value:>16}   {wanted}{'   MISSED' if missed(value, wanted) else ''}")
+
+
+def missed(value, wanted):
+    """Tell whether a number, as printed, is not what is wanted of it (`>= 4` or `<= 1e-3`; else nothing is)."""
+    relation, _, limit = wanted.partition(" ")
+    if relation == ">=":
+        return not float(value) >= float(limit)
+    return relation == "<=" and not float(value) <= float(limit)
 
 
 def fastest(function, repeats):
@@ -123,65 +136,94 @@ def has_bfloat16():
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+class Quiet(StageRun):
+    """A run that tells its log alone."""
+
+    say = StageRun.note
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Images of a folder and a network, to be used as stage 7 uses them; images are named by number."""
+
+    folder: Path
+    images: pd.DataFrame
+    backbone: keras.Model
+    batch: int
+    jobs: int
+
+    def settings(self, image_format):
+        """Return how images are read."""
+        return InputSettings(self.folder, image_format, GAUSS_RANGE, self.batch, self.jobs)
+
+    @contextmanager
+    def features(self, image_format="png", dtype="float32"):
+        """Extract into a new cache."""
+        images = self.images.assign(filename=self.images["filename"] + f".{image_format}")
+        with tempfile.TemporaryDirectory(dir=self.folder) as cache_dir, (Path(cache_dir) / "log").open("w") as log, \
+                RowCache(Path(cache_dir), {"kind": "features"}, self.backbone.output_shape[-1], dtype) as cache:
+            yield CachedFeatures(images, cache, self.settings(image_format), lambda: self.backbone, Quiet(log))
+
+    @contextmanager
+    def end_to_end(self):
+        """Check the images."""
+        images = self.images.assign(filename=self.images["filename"] + ".png")
+        with (self.folder / "log").open("w") as log:
+            yield EndToEnd(images, None, self.settings("png"), lambda: self.backbone, Quiet(log))
+
+    def extract(self, image_format):
+        """Extract and forget."""
+        with self.features(image_format):
+            pass
+
+    def train(self, opened):
+        """Open a mode and train five epochs; return the time [s], the head and the probabilities of the images."""
+        start, places = time.perf_counter(), np.arange(len(self.images))
+        head = new_head(self.backbone.output_shape[-1], 0, 1e-3)
+        with opened as mode:
+            for epoch in range(1, 6):
+                mode.train_epoch(head, places, 0, epoch)
+            seconds = time.perf_counter() - start
+            return seconds, head, 1 / (1 + np.exp(-mode.log_odds(head, places)))
+
+
 def measure_network(user, folder):
-    """Time the forward pass, the extraction into the cache, and five epochs each way."""
-    rng = np.random.default_rng(0)
-    weights, batch = random_weights(0), max(user.images // 2, 1)
-    names = [f"{number}.png" for number in range(user.images)]
-    for name in names:
-        write_png(folder / name, gauss_to_grey(bipole(rng.uniform(300, 3000), 224, rng), 25.0))
+    """Time the forward pass, the extraction into the cache, and five epochs in each mode."""
+    rng, batch = np.random.default_rng(0), max(user.images // 2, 1)
+    weights, numbers = random_weights(0), range(user.images)
+    for number in numbers:
+        write_magnetogram(folder / f"{number}.fits", bipole(rng.uniform(300, 3000), 600, rng))
+        write_png(folder / f"{number}.png", gauss_to_grey(bipole(rng.uniform(300, 3000), 224, rng), 25.0))
+    images = pd.DataFrame({"filename": list(map(str, numbers)), "class": np.arange(user.images) % 3 // 2})
     grey = rng.uniform(0, 255, (batch, 224, 224)).astype(np.float32)
-    backbone = build_backbone(weights)
-    forward = batch / fastest(lambda: backbone_outputs(backbone, grey), user.repeats)
+    bench = Bench(folder, images, build_backbone(weights), batch, user.jobs)
+    forward = batch / fastest(lambda: backbone_outputs(bench.backbone, grey), user.repeats)
     peak = matmul_rate()
-    caches = iter(range(1000))
-    extraction = fastest(lambda: extract(backbone, folder, names, batch, f"cache{next(caches)}"), user.repeats)
+    rates = {kind: user.images / fastest(lambda kind=kind: bench.extract(kind), user.repeats)
+             for kind in ("png", "fits")}
     rounded = build_backbone(weights, "bfloat16")
     forward16 = batch / fastest(lambda: backbone_outputs(rounded, grey), user.repeats)
     wanted16 = ">= 1.8" if has_bfloat16() else "(no AVX512_BF16 or AMX here)"
-    end_to_end, cached, difference = both_ways(backbone, folder, names, batch)
-    return [("VGG16 to fc2, float32, images/s", f"{forward:.2f}", ""),
-            ("  of the rate of a 4096x4096 tf.matmul", f"{forward * IMAGE_FLOP / peak:.2f}", ">= 0.85"),
-            ("extraction into the cache, images/s", f"{user.images / extraction:.2f}", ""),
-            ("  of the forward pass", f"{user.images / extraction / forward:.2f}", ">= 0.90"),
-            ("bfloat16, times float32", f"{forward16 / forward:.2f}", wanted16),
-            ("5 epochs end to end [s]", f"{end_to_end:.1f}", ""),
+    rows = [("VGG16 to fc2, float32, images/s", f"{forward:.2f}", ""),
+            ("  of the rate of a 4096x4096 tf.matmul", f"{forward * IMAGE_FLOP / peak:.2f}", ">= 0.85")]
+    for kind, name in (("png", "PNG 224x224"), ("fits", "FITS 600x600")):
+        rows += [(f"extraction of {name} into the cache, images/s", f"{rates[kind]:.2f}", ""),
+                 ("  of the forward pass", f"{rates[kind] / forward:.2f}", ">= 0.90")]
+    return [*rows, ("bfloat16, times float32", f"{forward16 / forward:.2f}", wanted16), *compare_modes(bench)]
+
+
+def compare_modes(bench):
+    """Train end to end and on both caches; return rows of times and differences."""
+    whole, head, probability = bench.train(bench.end_to_end())
+    cached, twin, _ = bench.train(bench.features())
+    _, _, rounded = bench.train(bench.features(dtype="float16"))
+    weights = max(np.abs(one - two).max() for one, two in zip(head.get_weights(), twin.get_weights(), strict=True))
+    return [("5 epochs end to end [s]", f"{whole:.1f}", ""),
             ("5 epochs cached, extraction included [s]", f"{cached:.1f}", ""),
-            ("  times faster", f"{end_to_end / cached:.2f}", ">= 4.5"),
-            ("  largest difference of the heads' weights", f"{difference:.1e}", "<= 1e-5")]
-
-
-def extract(backbone, folder, names, batch, cache_name):
-    """Pass images into a new cache; return their features."""
-    files = image_files(folder, names)
-    with RowCache(folder / cache_name, {"kind": "features"}, backbone.output_shape[-1], "float32") as cache:
-        for part in input_batches([folder / name for name in names], "png", GAUSS_RANGE, batch, 1):
-            cache.append([files[place] for place in part.places], backbone_outputs(backbone, part.grey))
-        cache.commit()
-        return cache.values()
-
-
-def both_ways(backbone, folder, names, batch):
-    """Return the times of five epochs end to end and cached [s], and how much their heads differ."""
-    from classifier_VGG.vgg16_network import assemble
-
-    classes = np.arange(len(names)) % 3 // 2
-    grey = next(iter(input_batches([folder / name for name in names], "png", GAUSS_RANGE, len(names), 1))).grey
-    head, twin = (new_head(backbone.output_shape[-1], 0, 1e-3) for _ in range(2))
-    model = assemble(backbone, head)
-    start = time.perf_counter()
-    for epoch in range(1, 6):
-        order = epoch_order(len(names), 0, epoch)
-        model.fit(grey[order][..., np.newaxis], np.eye(2, dtype=np.float32)[classes[order]], batch, 1, shuffle=False,
-                  class_weight=class_weights(classes), verbose=0)
-    end_to_end = time.perf_counter() - start
-    start = time.perf_counter()
-    trainer, rows = HeadTrainer(twin, extract(backbone, folder, names, batch, "timed"), batch), np.arange(len(names))
-    for epoch in range(1, 6):
-        trainer.train_epoch(rows, classes, class_weights(classes), epoch_order(len(names), 0, epoch))
-    cached = time.perf_counter() - start
-    difference = max(np.abs(one - two).max() for one, two in zip(head.get_weights(), twin.get_weights(), strict=True))
-    return end_to_end, cached, difference
+            ("  times faster", f"{whole / cached:.2f}", ">= 4.5"),
+            ("float32 cache: largest difference of the heads' weights", f"{weights:.1e}", "<= 1e-5"),
+            ("float16 cache: largest difference of probabilities", f"{np.abs(rounded - probability).max():.1e}",
+             "<= 2e-3")]
 
 
 # ---------------------------------------------------------------------------- head

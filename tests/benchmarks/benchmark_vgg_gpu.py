@@ -24,33 +24,35 @@ import pandas as pd
 import tyro
 
 from classifier_VGG.backbone_cache import RowCache
+from classifier_VGG.image_rows import InputSettings
 from classifier_VGG.vgg16_network import backbone_outputs, build_backbone
 from classifier_VGG.vgg16_weights import random_weights
-from classifier_VGG.vgg_ways import CachedFeatures, InputSettings
+from classifier_VGG.vgg_modes import CachedFeatures
+from general_code.stage_files import OptionalPath, given
 from general_code.stage_run import StageRun
 
 IMAGE_FLOP = 30.94e9  # to fc2
-DTYPES = ("float32", "mixed_bfloat16", "bfloat16")
+DTYPES = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
 class UserDefinitions:
     """Sizes of the measurement."""
 
-    fits_dir: Path = Path("")  # images to extract features from; "": none
+    fits_dir: OptionalPath = Path("")  # images to extract features from; "": none
     copies: int = 50  # links to each of them
     jobs: int = 16  # processes that read FITS
     batches: tuple[int, ...] = (64, 256)  # images a batch
     matrix: int = 8192  # size of the matrices whose product is the limit
-    features_file: Path = Path("")  # .npz to write the features of 32 synthetic images to
-    reference: Path = Path("")  # .npz of another machine to compare with; nothing else is done then
+    features_file: OptionalPath = Path("")  # .npz to write the features of 32 synthetic images to
+    reference: OptionalPath = Path("")  # .npz of another machine to compare with; nothing else is done then
 
 
 def main(user: UserDefinitions) -> None:
     """Measure and print, or compare."""
     print(f"Keras {keras.__version__} on {keras.backend.backend()}, {os.cpu_count()} cores", flush=True)
     weights = random_weights(0)
-    if user.reference != Path(""):
+    if given(user.reference):
         compare(weights, user.reference)
         return
     limits = {dtype: matrix_rate(user.matrix, dtype) for dtype in ("float32", "bfloat16")}
@@ -63,9 +65,9 @@ def main(user: UserDefinitions) -> None:
         features[dtype] = backbone_outputs(backbone, synthetic_images(32))
         for batch in user.batches:
             time_batches(backbone, dtype, batch, limits["float32" if dtype == "float32" else "bfloat16"])
-        if user.fits_dir != Path(""):
+        if given(user.fits_dir):
             time_extraction(user, backbone, dtype)
-    if user.features_file != Path(""):
+    if given(user.features_file):
         np.savez(user.features_file, **{name: array.astype(np.float32) for name, array in features.items()})
 
 
@@ -124,8 +126,8 @@ def time_extraction(user, backbone, dtype):
         with (folder / "log").open("w") as log, RowCache(folder / "cache", {"kind": "features"},
                                                          backbone.output_shape[-1], "float16") as cache:
             start = time.perf_counter()
-            way = CachedFeatures(images, cache, settings, lambda: backbone, StageRun(log))
-            rate = int(way.usable.sum()) / (time.perf_counter() - start)
+            mode = CachedFeatures(images, cache, settings, lambda: backbone, StageRun(log))
+            rate = int(mode.usable.sum()) / (time.perf_counter() - start)
     print(f"extraction {dtype}, {len(names):,} FITS by {user.jobs} processes: {rate:,.0f} images/s", flush=True)
 
 

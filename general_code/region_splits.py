@@ -6,16 +6,16 @@ numbers mean the same region. Either spelling of the published names is read: `V
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from general_code.noaa_reports import region_number
-from general_code.stage_files import UserError, atomic_write, given
-from general_code.stage_run import read_sidecar
+from general_code.stage_files import UserError, given
+from general_code.stage_run import StageRun
 
+SPLIT_FILES = {"training": "Train", "validation": "Validation", "test": "Test"}  # begin of the files' names
 VALIDATION_SPELLINGS = ("Validation_data", "Validation_Data")
 
 
@@ -236,43 +236,52 @@ def _share(percent: float, left: int, keep: int, of: int | None = None) -> int:
     return min(max(round(percent * of / 100), 1), left - keep) if of >= 3 else 0
 
 
-def write_drawn_lists(lists: RegionLists, folder: Path, names: dict[str, str],
-                      sidecars: Sequence[Path]) -> dict[str, str]:
-    """Write drawn lists, replacing only lists that an earlier draw wrote.
+# ---------------------------------------------------------------------------- what the user is told
+
+
+def say_unlisted(regions: Sequence[str], lists: RegionLists, run: StageRun) -> None:
+    """Say which regions are in no list and where their images go, and how many listed regions have none.
 
     Parameters
     ----------
+    regions : sequence of str, length n
+        Four-digit region of each image.
     lists : RegionLists
-        As drawn.
-    folder : Path
-        To write into.
-    names : dict of str to str
-        File name of each split's list.
-    sidecars : sequence of Path
-        Outputs whose sidecars note, as counts "drawn_lists", the lists drawn by earlier runs.
-
-    Returns
-    -------
-    dict of str to str
-        sha256 of each list by file name, to be noted in this run's sidecar.
-
-    Raises
-    ------
-    UserError
-        When a file of that name exists, differs, and no sidecar names it as it stands; nothing is written then.
+        As read.
+    run : StageRun
+        Told; its counts get "regions_in_no_list".
     """
-    texts = {names[split]: "".join(f"{region}\n" for region in members) for split, members in lists.items()}
-    digests = {name: sha256(text.encode()).hexdigest() for name, text in texts.items()}
-    noted = [(read_sidecar(path) or {}).get("counts", {}).get("drawn_lists", {}) for path in sidecars]
-    for name in texts:
-        existing = folder / name
-        if not existing.is_file():
-            continue
-        digest = sha256(existing.read_bytes()).hexdigest()
-        if digest != digests[name] and all(known.get(name) != digest for known in noted):
-            raise UserError(f"'{existing}' exists and was not drawn by this stage, or was changed since; it is not "
-                            "overwritten: name it in the settings to use it, move it away, or take another output_dir")
-    for name, text in texts.items():
-        with atomic_write(folder / name) as file:
-            file.write(text)
-    return digests
+    regions = pd.Series(np.asarray(regions, dtype=object))
+    unlisted = unlisted_regions(regions, lists)
+    run.counts["regions_in_no_list"] = len(unlisted)
+    if unlisted:
+        where = "go to training" if lists.training is None else "are left out"
+        run.say(f"{len(unlisted):,} regions ({int(regions.isin(unlisted).sum()):,} images) are in no list and {where}: "
+                f"{', '.join(unlisted[:10])}" + (", …" if len(unlisted) > 10 else ""))
+    for split, members in lists.items():
+        absent = len(set(members) - set(regions))
+        if absent:
+            run.say(f"{absent:,} of the {len(members):,} regions in the {split} list have no image")
+
+
+def say_splits(regions: Sequence[str], classes: Sequence[int], split: Sequence[str], run: StageRun) -> None:
+    """Say what each split holds, and which defines no scores.
+
+    Parameters
+    ----------
+    regions : sequence of str, length n
+        Region of each image.
+    classes : sequence of int, length n
+        0 or 1.
+    split : sequence of str, length n
+        "training", "validation" or "test".
+    run : StageRun
+        Told; its counts get {"regions", "images", "flaring_images"} under each split's name.
+    """
+    regions, classes, split = (np.asarray(column) for column in (regions, classes, split))
+    for name in SPLIT_FILES:
+        inside = split == name
+        images, flaring, distinct = int(inside.sum()), int(classes[inside].sum()), pd.unique(regions[inside]).size
+        run.say(f"{name}: {distinct:,} regions, {images:,} images, {flaring:,} with a flare"
+                + ("" if 0 < flaring < images else "; one class only or empty: its scores are not defined"))
+        run.counts[name] = {"regions": distinct, "images": images, "flaring_images": flaring}

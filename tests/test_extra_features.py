@@ -1,39 +1,17 @@
-"""Scaling by hand, its edge cases, extra features read and written."""
+"""Extra features read and written."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from classifier_SVM import split_tables as st
+from classifier_SVM import extra_features as ef
 from general_code.stage_files import UserError
-
-
-def test_scaling_by_hand_without_clipping():
-    scaling = st.fit_scaling(np.array([[1.0, 5.0, -2.0], [3.0, 5.0, 6.0]]))
-    assert scaling.width.tolist() == [2.0, 1.0, 8.0]  # the constant column is divided by 1
-    assert scaling.apply(np.array([[2.0, 5.0, 6.0], [5.0, 7.0, -10.0]])).tolist() == [[0.5, 0, 1], [2, 2, -1]]
-
-
-def test_outside_is_decided_on_the_values_themselves():
-    values = np.random.default_rng(0).normal(size=(500, 3)) * [1e-9, 1, 1e9]
-    scaling = st.fit_scaling(values)
-    assert not scaling.outside(values).any()
-    beyond = np.array([np.nextafter(scaling.maximum, np.inf), np.nextafter(scaling.minimum, -np.inf)])
-    assert scaling.outside(beyond).all()
-    constant = st.fit_scaling(np.full((3, 1), 4.0))
-    assert constant.outside(np.array([[4.0], [4.5]])).ravel().tolist() == [False, True]
-
-
-def test_weight_text_reads_back_as_the_same_numbers():
-    scaling = st.fit_scaling(np.random.default_rng(0).normal(size=(5, 29)) ** 3)
-    read = np.loadtxt(st.weight_text(scaling).splitlines())
-    assert np.array_equal(read, np.column_stack([scaling.minimum, scaling.width]))
 
 
 def test_extra_features_by_name(tmp_path):
     path = tmp_path / "extra.csv"
     path.write_text("hours,filename,flares\n1.5,1158/1158_a.fits,2\n-3,1158_b.png,0\n")
-    extra = st.read_extra_features(path)
+    extra = ef.read_extra_features(path)
     assert extra.index.tolist() == ["1158_a", "1158_b"] and list(extra) == ["hours", "flares"]
     assert extra.to_numpy().tolist() == [[1.5, 2], [-3, 0]]
 
@@ -53,14 +31,14 @@ def test_bad_extra_features(tmp_path, text, message):
     path = tmp_path / "extra.csv"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
-        st.read_extra_features(path)
+        ef.read_extra_features(path)
 
 
 def test_written_extra_features_read_back_exactly(tmp_path):
     values = np.random.default_rng(1).normal(size=(6, 2)) ** 5
     names = pd.Series([f"1158_{i}.fits" for i in range(6)])
-    st.write_extra_features(tmp_path / "Train_Extra.csv", names, values, ("x", "y"))
+    ef.write_extra_features(tmp_path / "Train_Extra.csv", names, values, ("x", "y"))
     assert (tmp_path / "Train_Extra.csv").read_text().startswith("filename,x,y\n1158_0.fits,")
-    assert np.array_equal(st.read_extra_features(tmp_path / "Train_Extra.csv").to_numpy(), values)
-    st.write_extra_features(tmp_path / "empty.csv", names[:0], values[:0], ("x", "y"))
+    assert np.array_equal(ef.read_extra_features(tmp_path / "Train_Extra.csv").to_numpy(), values)
+    ef.write_extra_features(tmp_path / "empty.csv", names[:0], values[:0], ("x", "y"))
     assert (tmp_path / "empty.csv").read_text() == "filename,x,y\n"

@@ -1,39 +1,23 @@
-"""The two ways through the frozen network: features cached once, or images through the whole model each epoch.
+"""The two modes of stage 7: features cached once, or images through the whole model in each epoch.
 
 Both say which images can be used, train an epoch, and give the log odds of images.
 """
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
-from classifier_VGG.backbone_cache import ImageFile, RowCache, image_files, other_caches
+from classifier_VGG.backbone_cache import ImageFile, RowCache
 from classifier_VGG.head_training import HeadTrainer, class_weights, epoch_order, flare_log_odds
-from classifier_VGG.image_input import INPUT_PIXELS, VERSION, InputBatch, input_batches, png_decoder
+from classifier_VGG.image_input import INPUT_PIXELS, input_batches, png_decoder
+from classifier_VGG.image_rows import InputSettings, files_there, fill, lacking, rows_in
 from classifier_VGG.vgg16_network import assemble, backbone_outputs
 from general_code.stage_run import StageRun
 
-
-@dataclass(frozen=True)
-class InputSettings:
-    """How images are read: the settings of stage 7 with the same names."""
-
-    dataset_dir: Path
-    image_format: str
-    gauss_range: float
-    batch_size: int
-    n_jobs: int
-
-    @property
-    def preprocessing(self) -> dict[str, Any]:
-        """What the network's input depends on, other than the file."""
-        gauss = {"gauss_range": self.gauss_range} if self.image_format == "fits" else {}
-        return {"image_format": self.image_format, "preprocessing_version": VERSION} | gauss
+IMAGES_A_CALL = 1024  # between two lines on disk
 
 
 class CachedFeatures:
@@ -48,7 +32,7 @@ class CachedFeatures:
     settings : InputSettings
         How to read images.
     backbone : callable
-        Returns the network; called only when the cache lacks an image.
+        Returns the network; called only when the cache lacks an image that can be read.
     run : StageRun
         Told of progress and of images left out.
 
@@ -58,20 +42,14 @@ class CachedFeatures:
         bool, shape (n,): images that are not left out.
     files : list of ImageFile or None
         State of each image's file.
-    width : int
-        Number of features.
     """
 
     def __init__(self, images: pd.DataFrame, cache: RowCache, settings: InputSettings,
                  backbone: Callable[[], keras.Model], run: StageRun) -> None:
-        def rows_of(batch: InputBatch) -> np.ndarray:
-            return backbone_outputs(network, batch.grey)
-
+        network = functools.cache(backbone)
         self.files, missing = lacking(images, cache, settings, run)
-        if missing:
-            network = backbone()
-            fill(cache, missing, settings, rows_of, "VGG16", run)
-        self.batch_size, self.width = settings.batch_size, cache.width
+        fill(cache, missing, settings, lambda grey: backbone_outputs(network(), grey), "VGG16", run)
+        self.batch_size = settings.batch_size
         self._classes = images["class"].to_numpy()
         self._rows, self._features = rows_in(cache, self.files), cache.values()
         self._trainer: HeadTrainer | None = None
@@ -131,8 +109,8 @@ class EndToEnd:
         Open; its rows are 224 x 224 grey levels. None for PNG.
     settings, run
         As in `CachedFeatures`.
-    backbone : keras.Model
-        The network.
+    backbone : callable
+        Returns the network; called when there is something to compute.
 
     Attributes
     ----------
@@ -140,23 +118,19 @@ class EndToEnd:
         bool, shape (n,): images that are not left out.
     files : list of ImageFile or None
         State of each image's file.
-    width : int
-        Number of features.
     """
 
     def __init__(self, images: pd.DataFrame, cache: RowCache | None, settings: InputSettings,
-                 backbone: keras.Model, run: StageRun) -> None:
-        self._backbone, self.batch_size = backbone, settings.batch_size
+                 backbone: Callable[[], keras.Model], run: StageRun) -> None:
+        self._backbone, self.batch_size, self._run = functools.cache(backbone), settings.batch_size, run
         self._classes = images["class"].to_numpy()
         self._head, self._model = None, None
-        self.width = backbone.output_shape[-1]
         if cache is None:
-            self.files = _files_there(images, settings, run)
+            self.files = files_there(images, settings, run)
             self._read, self.usable = _png_reader(self.files, settings, run)
         else:
             self.files, missing = lacking(images, cache, settings, run)
-            if missing:
-                fill(cache, missing, settings, lambda batch: batch.grey.reshape(len(batch.grey), -1), "resizing", run)
+            fill(cache, missing, settings, lambda grey: grey.reshape(len(grey), cache.width), "resizing", run)
             rows, values = rows_in(cache, self.files), cache.values()
             self.usable = rows >= 0
             self._read = lambda places: values[rows[places]].reshape(-1, INPUT_PIXELS, INPUT_PIXELS)
@@ -179,11 +153,13 @@ class EndToEnd:
             loss, TPR, TNR, TSS, HSS while training.
         """
         if self._head is not head:
-            self._head, self._model = head, assemble(self._backbone, head)
+            self._head, self._model = head, assemble(self._backbone(), head)
         order = places[epoch_order(len(places), seed, epoch)]
         batches = _ImageBatches(self._read, order, self._classes, self.batch_size)
-        history = self._model.fit(batches, epochs=1, shuffle=False, verbose=0,
-                                  class_weight=class_weights(self._classes[places])).history
+        with self._run.progress(total=len(batches), description=f"epoch {epoch}", unit="batches") as bar:
+            count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update(1))
+            history = self._model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[count],
+                                      class_weight=class_weights(self._classes[places])).history
         return {name: float(values[0]) for name, values in history.items()}
 
     def log_odds(self, head: keras.Model, places: np.ndarray) -> np.ndarray:
@@ -201,10 +177,39 @@ class EndToEnd:
         numpy.ndarray
             float64, shape (len(places),): log of the ratio of the probabilities, flare to no flare.
         """
-        starts = range(0, len(places), self.batch_size)
-        parts = (backbone_outputs(self._backbone, self._read(places[start:start + self.batch_size]))
-                 for start in starts)
-        return np.concatenate([np.empty(0), *(flare_log_odds(head, part, np.arange(len(part))) for part in parts)])
+        odds = [np.empty(0)]
+        with self._run.progress(total=len(places), description="VGG16") as bar:
+            for start in range(0, len(places), self.batch_size):
+                chosen = places[start:start + self.batch_size]
+                features = backbone_outputs(self._backbone(), self._read(chosen))
+                odds.append(flare_log_odds(head, features, np.arange(len(features))))
+                bar.update(len(chosen))
+        return np.concatenate(odds)
+
+    def kept_log_odds(self, head: keras.Model, places: np.ndarray, cache: RowCache) -> np.ndarray:
+        """Return what `log_odds` does, computed once per image.
+
+        Parameters
+        ----------
+        head : keras.Model
+            From features to two probabilities.
+        places : numpy.ndarray
+            int64: which of all images.
+        cache : RowCache
+            Open, of this head; its rows are one number.
+
+        Returns
+        -------
+        numpy.ndarray
+            float64, shape (len(places),).
+        """
+        files = [self.files[place] for place in places]
+        missing = np.flatnonzero(cache.find(files) < 0)
+        for start in range(0, len(missing), IMAGES_A_CALL):
+            part = missing[start:start + IMAGES_A_CALL]
+            cache.append([files[number] for number in part], self.log_odds(head, places[part])[:, np.newaxis])
+        cache.commit()
+        return cache.values()[cache.find(files), 0]
 
 
 class _ImageBatches(keras.utils.PyDataset):
@@ -238,105 +243,3 @@ def _png_reader(files: list[ImageFile | None], settings: InputSettings, run: Sta
             bar.update(len(batch.places) + len(batch.failures))
     decode = tf.function(png_decoder(), reduce_retracing=True)
     return (lambda chosen: decode(tf.constant(texts[chosen])).numpy()), usable
-
-
-# ---------------------------------------------------------------------------- images and rows
-
-
-def lacking(images: pd.DataFrame, cache: RowCache, settings: InputSettings,
-            run: StageRun) -> tuple[list[ImageFile | None], list[ImageFile]]:
-    """Compare images with a cache; say what is in it, and leave out files that are not there.
-
-    Parameters
-    ----------
-    images : pandas.DataFrame
-        filename.
-    cache : RowCache
-        Open.
-    settings : InputSettings
-        How to read images.
-    run : StageRun
-        Told.
-
-    Returns
-    -------
-    list of ImageFile or None
-        State of each image's file, None where there is none.
-    list of ImageFile
-        Those without a row.
-
-    Raises
-    ------
-    UserError
-        When the disk has no room for them.
-    """
-    files = _files_there(images, settings, run)
-    there = [file for file in files if file is not None]
-    missing = [file for file, row in zip(there, cache.find(there), strict=True) if row < 0]
-    run.say(f"Cache {cache.folder}: {len(there) - len(missing):,} of {len(there):,} images are in it, "
-            f"{len(missing):,} to compute")
-    for text in other_caches(cache):
-        run.say(f"Not used: {text}")
-    cache.require_space(len(missing))
-    run.count("images_from_cache", len(there) - len(missing))
-    return files, missing
-
-
-def _files_there(images: pd.DataFrame, settings: InputSettings, run: StageRun) -> list[ImageFile | None]:
-    """Return the state of each image's file; leave out those that are not there."""
-    files = image_files(settings.dataset_dir, images["filename"])
-    for name, file in zip(images["filename"], files, strict=True):
-        if file is None:
-            run.exclude(name, "image missing", f"not in {settings.dataset_dir}")
-    return files
-
-
-def fill(cache: RowCache, missing: list[ImageFile], settings: InputSettings,
-         rows_of: Callable[[InputBatch], np.ndarray], description: str, run: StageRun) -> None:
-    """Add rows for images, batch by batch.
-
-    Parameters
-    ----------
-    cache : RowCache
-        Open.
-    missing : list of ImageFile
-        What to add.
-    settings : InputSettings
-        How to read images.
-    rows_of : callable
-        From a batch of images to their rows.
-    description : str
-        For the progress bar.
-    run : StageRun
-        Told of progress and of images left out.
-    """
-    paths = [settings.dataset_dir / file.name for file in missing]
-    batches = input_batches(paths, settings.image_format, settings.gauss_range, settings.batch_size, settings.n_jobs)
-    with run.progress(total=len(paths), description=description) as bar:
-        for batch in batches:
-            cache.append([missing[place] for place in batch.places], rows_of(batch))
-            for failure in batch.failures:
-                run.exclude(missing[failure.place].name, failure.reason, failure.detail)
-            bar.update(len(batch.places) + len(batch.failures))
-    cache.commit()
-
-
-def rows_in(cache: RowCache, files: list[ImageFile | None]) -> np.ndarray:
-    """Return the rows of files.
-
-    Parameters
-    ----------
-    cache : RowCache
-        Open.
-    files : list of ImageFile or None
-        As `lacking` returns them.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64, shape (n,): -1 where there is no file, or it could not be used.
-    """
-    rows = np.full(len(files), -1, np.int64)
-    there = [place for place, file in enumerate(files) if file is not None]
-    rows[there] = cache.find([files[place] for place in there])
-    return rows
