@@ -59,7 +59,7 @@ from general_code.forecast_evaluation import calibrate, evaluate_forecast, flare
 from general_code.forecast_report import summary_lines, write_evaluation
 from general_code.label_file import STAGE_3_FLARE_SIZE, label_size, label_window_hours
 from general_code.region_splits import SPLIT_FILES
-from general_code.stage_files import OptionalPath, UserError, atomic_write, given, require_free_space
+from general_code.stage_files import OptionalPath, UserError, atomic_write, given, refuse_inputs, require_free_space
 from general_code.stage_run import StageRun, read_sidecar, stage_main, stage_run
 
 
@@ -100,7 +100,8 @@ def main(user: UserDefinitions) -> None:
         rows = _read_features(user, run)
         events = optional_event_list(user.event_list, run)
         lists, drawn = choose_regions(rows, (user.test_ar_list, user.validation_ar_list, user.train_ar_list),
-                                      (user.test_percent, user.validation_percent), user.seed, user.output_dir, run)
+                                      (user.test_percent, user.validation_percent), user.seed, user.output_dir,
+                                      _outputs(user)["statistics"], run)
         rows, split = split_rows(rows, lists, run)
         training = split == "training"
         _check_training(rows.labels["class"][training])
@@ -141,11 +142,7 @@ def _check_settings(user: UserDefinitions, inputs: list[Path]) -> None:
         raise UserError(f"suffix: expected letters that a file name may have, got '{user.suffix}'")
     if given(user.event_list) and user.event_list.is_dir():
         raise UserError(f"event_list: expected a file, '{user.event_list}' is a folder; name a list, or \"\" for none")
-    read = {path.resolve() for path in inputs if given(path)}
-    for path in _outputs(user).values():
-        if path.resolve() in read:
-            raise UserError(f"'{path}' is an input of this stage and would be overwritten; take another output_dir or "
-                            "suffix")
+    refuse_inputs(_outputs(user).values(), inputs)
 
 
 def _read_features(user: UserDefinitions, run: StageRun) -> Rows:

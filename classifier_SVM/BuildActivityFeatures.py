@@ -47,13 +47,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
-from classifier_SVM.activity_features import DECIMALS, activity_features
+from classifier_SVM.activity_features import activity_features, rounded
 from classifier_SVM.activity_sources import read_flares, read_summaries
 from general_code.label_file import read_label_file
 from general_code.stage_files import OptionalPath, UserError, atomic_path
@@ -140,7 +139,7 @@ def write_activity_table(path: Path, filenames: pd.Series, table: pd.DataFrame) 
     from pyarrow import csv
 
     with atomic_path(path) as temporary:
-        schema = pyarrow.schema([("filename", pyarrow.string()), *((name, pyarrow.float32()) for name in table)])
+        schema = pyarrow.schema([("filename", pyarrow.string()), *((name, pyarrow.float64()) for name in table)])
         options = csv.WriteOptions(quoting_style="none", include_header=False)
         with temporary.open("wb") as file:
             file.write((",".join(schema.names) + "\n").encode())
@@ -154,7 +153,7 @@ def _blocks(filenames: pd.Series, table: pd.DataFrame) -> Iterator[list]:
     for start in range(0, len(table), ROWS_A_BLOCK):
         rows = slice(start, start + ROWS_A_BLOCK)
         yield [filenames.iloc[rows].tolist(),
-               *(np.round(table[name].to_numpy()[rows], DECIMALS) + np.float32(0) for name in table)]  # no -0
+               *(rounded(table[name].to_numpy()[rows]) for name in table)]
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ from general_code.event_list import optional_event_list
 from general_code.flares import EventList, peak_flux
 from general_code.region_splits import read_region_lists
 from general_code.skill_figures import save_figure
-from general_code.stage_files import OptionalPath, UserError, atomic_write, given
+from general_code.stage_files import OptionalPath, UserError, atomic_write, given, refuse_inputs
 from general_code.stage_run import StageRun, stage_main, stage_run
 
 
@@ -95,15 +95,20 @@ def main(user: UserDefinitions) -> None:
             run.exclude(*problem)
         events = optional_event_list(user.event_list, run)
         found = compare_all(user, images, forecasts, events, run)
-        write_comparison_csv(user.comparison_file, found.rows)
-        write_comparison_csv(user.comparison_file.with_name(f"{user.comparison_file.stem}_differences.csv"),
-                             found.differences, DIFFERENCE_COLUMNS)
-        with atomic_write(user.comparison_file.with_suffix(".md")) as file:
+        scores, differences, text, figure = _outputs(user)
+        write_comparison_csv(scores, found.rows)
+        write_comparison_csv(differences, found.differences, DIFFERENCE_COLUMNS)
+        with atomic_write(text) as file:
             file.write(comparison_text(found))
-        save_figure(comparison_figure(found), user.comparison_file.with_suffix(".png"))
+        save_figure(comparison_figure(found), figure)
         run.say(comparison_text(found.subset("all")))
-        run.say(f"Tables in {user.comparison_file.with_suffix('.md')}, figure in "
-                f"{user.comparison_file.with_suffix('.png')}")
+        run.say(f"Tables in {text}, figure in {figure}")
+
+
+def _outputs(user: UserDefinitions) -> tuple[Path, Path, Path, Path]:
+    """Return the files that are written: scores, differences, text, figure."""
+    file = user.comparison_file
+    return file, file.with_name(f"{file.stem}_differences.csv"), file.with_suffix(".md"), file.with_suffix(".png")
 
 
 def _inputs(user: UserDefinitions) -> list[Path]:
@@ -123,6 +128,7 @@ def _check_settings(user: UserDefinitions) -> None:
         raise UserError(f"event_list: expected a file, '{user.event_list}' is a folder; name a list, or \"\" for none")
     if user.comparison_file.suffix != ".csv":
         raise UserError(f"comparison_file: expected a name that ends in .csv, got '{user.comparison_file}'")
+    refuse_inputs(_outputs(user), _inputs(user))
 
 
 def _check_names(forecasts: list[Forecast]) -> None:

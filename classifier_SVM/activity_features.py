@@ -60,6 +60,22 @@ def activity_features(regions: Sequence[str], times: np.ndarray, flares: Flares,
     return pd.DataFrame(table)
 
 
+def rounded(values: np.ndarray) -> np.ndarray:
+    """Return features as files and models hold them.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        float32 or float64, of any shape.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, to `DECIMALS` decimals: the text in a file reads back as the same number; no -0.
+    """
+    return np.round(np.asarray(values, dtype=np.float64), DECIMALS) + 0.0
+
+
 @functools.cache
 def activity_names() -> tuple[str, ...]:
     """Return the names of the columns of `activity_features`."""

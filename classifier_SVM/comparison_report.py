@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from classifier_SVM.forecast_comparison import SCORES, SUBSETS, Comparison
+from classifier_SVM.forecast_comparison import ALWAYS, RULE, SCORES, SUBSETS, Comparison
 from general_code.forecast_evaluation import NOT_AVAILABLE
 from general_code.skill_figures import plot_scores
 from general_code.skill_scores import NOT_DEFINED, format_score
@@ -24,7 +24,8 @@ EXPLANATION = ("Scores of the test images, with the 95 % interval of a bootstrap
                "differences is from the paired bootstrap. The gain in TSS is over the baseline that is best on the "
                "training and validation images of the same subset. The decision of a file is meant for all images; the "
                "row 'threshold of the subset' is the same forecast at the threshold of largest TSS on the validation "
-               "images of that subset.")
+               "images of that subset. In the figure a bar ends at -1: a score below it says no more.")
+LOWEST_SHOWN = -1.05
 
 
 def write_comparison_csv(path: Path, rows: Sequence[dict], columns: Sequence[str] = COLUMNS) -> None:
@@ -115,8 +116,9 @@ def comparison_figure(comparison: Comparison) -> Figure:
             ax.set_title(f">= {size}: {SUBSETS[subset]}", fontsize="medium")
             continue
         plot_scores(ax, {textwrap.fill(row["forecast"], 40): _for_plot(row) for row in group}, ("TSS", "BSS"))
+        ax.set_xlim(left=max(ax.get_xlim()[0], LOWEST_SHOWN))
         verdict = textwrap.fill(_verdict(group), 55)
-        ax.set_title(f">= {size}: {SUBSETS[subset]}\n{verdict}", fontsize="medium", pad=22)
+        ax.set_title(f">= {size}: {SUBSETS[subset]}\n{verdict}", fontsize="medium", pad=28)
     return figure
 
 
@@ -154,13 +156,9 @@ def _for_plot(row: dict) -> dict | str:
 
 
 def _verdict(group: Sequence[dict]) -> str:
-    """Return a sentence: the best forecast by TSS, and whether it beats the baseline."""
-    known = [row for row in group if isinstance(row["TSS"], float) and not math.isnan(row["TSS"])]
-    if not known:
-        return "no TSS is defined"
-    best = max(known, key=lambda row: row["TSS"])
-    if best.get("TSS_gain") is None:
-        return f"nothing beats {best['forecast']} (TSS {best['TSS']:.3f})"
-    sure = best["TSS_gain_low"] > 0
-    return (f"{best['forecast']} best, TSS {best['TSS_gain']:+.3f} on {best['baseline']}"
-            f"{'' if sure else ', within chance'}")
+    """Return a sentence: how many forecasts beat the baseline beyond chance; none is picked by its test score."""
+    judged = [row for row in group if row["decision_rule"] not in (ALWAYS, RULE) and row["TSS_gain"] is not None]
+    if not judged:
+        return "no baseline to compare with"
+    better = sum(row["TSS_gain_low"] > 0 for row in judged)
+    return f"{better or 'none'} of {len(judged)} forecasts have a TSS surely above {judged[0]['baseline']} (95 % each)"

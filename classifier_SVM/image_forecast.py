@@ -131,7 +131,7 @@ def activity_of_images(files: Sequence[Path], names: Sequence[str], srs_dir: Pat
     UserError
         When the archives are missing, or a column is not one of `activity_names()`.
     """
-    from classifier_SVM.activity_features import DECIMALS, activity_features, activity_names
+    from classifier_SVM.activity_features import activity_features, activity_names, rounded
     from classifier_SVM.activity_sources import read_flares, read_summaries
 
     foreign = [name for name in names if name not in activity_names()]
@@ -146,7 +146,7 @@ def activity_of_images(files: Sequence[Path], names: Sequence[str], srs_dir: Pat
         flares = read_flares(events_dir, event_list, event_list_delay_minutes, run)
         table = activity_features(parsed["region"][placed], parsed["time"][placed].to_numpy(), flares, summaries.table,
                                   summaries.days)
-        features[placed] = np.round(table[list(names)].to_numpy(dtype=float), DECIMALS)  # as stage 5 read them
+        features[placed] = rounded(table[list(names)].to_numpy())  # as stage 5 read them
     refusal = "the activity features need region and time, as in NNNN_hmi.M_720s.YYYYMMDD_HHMMSS_TAI.1.magnetogram.fits"
     return features, ["" if known else refusal for known in placed]
 

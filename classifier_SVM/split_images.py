@@ -19,7 +19,7 @@ from general_code.stage_run import StageRun
 
 
 def choose_regions(rows: Rows, list_files: tuple[Path, Path, Path], percents: tuple[float, float], seed: int,
-                   output_dir: Path, run: StageRun) -> tuple[RegionLists, dict[Path, str]]:
+                   output_dir: Path, statistics: Path, run: StageRun) -> tuple[RegionLists, dict[Path, str]]:
     """Read the lists of regions, or draw them.
 
     Parameters
@@ -34,6 +34,8 @@ def choose_regions(rows: Rows, list_files: tuple[Path, Path, Path], percents: tu
         Of a draw.
     output_dir : Path
         Where a draw is to be written, under the lists' names.
+    statistics : Path
+        Main output of this run, whose sidecar notes the lists that it drew the last time.
     run : StageRun
         Told of a draw.
 
@@ -57,9 +59,7 @@ def choose_regions(rows: Rows, list_files: tuple[Path, Path, Path], percents: tu
     lists = draw_region_split(rows.labels["region"], rows.labels["class"], *percents, seed)
     names = {split: path.name for split, path in zip(("test", "validation", "training"), list_files, strict=True)
              if given(path)}
-    earlier = [path.with_name(path.name.removesuffix(".json"))
-               for path in sorted(output_dir.glob("ARClassifierStats_weighted_trainvaltest_*.txt.json"))]
-    return lists, drawn_list_files(lists, output_dir, names, earlier)
+    return lists, drawn_list_files(lists, output_dir, names, statistics)
 
 
 def split_rows(rows: Rows, lists: RegionLists, run: StageRun) -> tuple[Rows, np.ndarray]:

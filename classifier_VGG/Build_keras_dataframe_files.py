@@ -29,7 +29,7 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 from classifier_SVM.FeaturesetTools import read_feature_table
-from classifier_VGG.image_lists import list_name, refuse_inputs, stage_5_label_counts
+from classifier_VGG.image_lists import list_name, stage_5_label_counts
 from general_code.flares import NO_FLARE
 from general_code.image_names import NOT_A_NAME, parse_image_names
 from general_code.label_file import label_counts, read_label_file
@@ -41,7 +41,7 @@ from general_code.region_splits import (
     say_splits,
     say_unlisted,
 )
-from general_code.stage_files import OptionalPath, UserError, atomic_write, given
+from general_code.stage_files import OptionalPath, UserError, atomic_write, given, refuse_inputs
 from general_code.stage_run import StageRun, stage_main, stage_run
 
 

@@ -10,7 +10,7 @@ Writes to `output_dir`
     VGG_model{suffix}.keras         (n, 224, 224, 1) grey levels 0..255 to the probabilities of no flare, flare
     VGG_model{suffix}.keras.json    settings (gauss_range!) and counts, for whoever uses the model
     head_VGG{suffix}_epoch_NNN.keras, history{suffix}.csv, training{suffix}.json   one head an epoch; loss and scores
-    other_training{suffix}_.../     heads of other settings or images, set aside
+    other_training{suffix}_.../     heads of other, or of unknown, settings or images, set aside
     VGGClassifierStats_trainvaltest{suffix}.txt, .json      scores of test, validation, training beside the baselines
     predictions_VGG{suffix}.csv     filename,class,probability,decision,split
     training_curves{suffix}.png, scores_VGG{suffix}.png, roc_..., reliability_...
@@ -39,9 +39,8 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 from classifier_VGG.device import prepare_device
-from classifier_VGG.image_lists import refuse_inputs
 from classifier_VGG.output_files import head_file, output_files
-from general_code.stage_files import OptionalPath, UserError, given, require_file, require_folder
+from general_code.stage_files import OptionalPath, UserError, given, refuse_inputs, require_file, require_folder
 from general_code.stage_run import resolve_jobs, stage_main, stage_run
 
 
@@ -95,8 +94,9 @@ def main(user: UserDefinitions) -> None:
             checkpoints, best, choice = experiment.train(user, images, source, mode, run)
             head = checkpoints.load(best)
             rows = experiment.forecast(user, head, images, source, mode)
-        experiment.save_model(user, source, head, outputs["model"], run)
         judge(user, rows, source, checkpoints.history, best, choice, run)
+        # last: until the sidecar is written at the end of the run, the earlier calibration stands beside the model
+        experiment.save_model(user, source, head, outputs["model"], run)
 
 
 def settings_text(user: UserDefinitions) -> str:

@@ -1,6 +1,5 @@
 """The lists of images that stage 7 trains, validates and tests on: `filename,class`, NNNN/name and 0 or 1."""
 
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -8,7 +7,7 @@ import pandas as pd
 
 from general_code.image_names import NOT_A_NAME, parse_image_names
 from general_code.label_file import label_counts
-from general_code.stage_files import UserError, describe, given, require_file
+from general_code.stage_files import UserError, describe, require_file
 from general_code.stage_run import StageRun, read_sidecar
 
 
@@ -158,25 +157,3 @@ def stage_5_label_counts(split_dir: Path, suffix: str) -> dict[str, str | float]
     found = [label_counts(path) for path in statistics
              if (read_sidecar(path) or {}).get("settings", {}).get("suffix") == suffix]
     return found[0] if found and all(counts == found[0] for counts in found) else {"flare_size": ""}
-
-
-def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raise UserError when an output is an input.
-
-    Parameters
-    ----------
-    outputs : iterable of Path
-        What will be written.
-    inputs : iterable of Path
-        What is read; the empty path is skipped.
-
-    Raises
-    ------
-    UserError
-        Names the first such file.
-    """
-    read = {path.resolve() for path in inputs if given(path)}
-    for path in outputs:
-        if path.resolve() in read:
-            raise UserError(f"output_dir: '{path}' is an input of this stage and would be overwritten; take another "
-                            "output_dir or suffix")

@@ -5,14 +5,16 @@
     history{suffix}.csv                     epoch,loss,TPR,TNR,TSS,HSS,val_loss,val_TPR,val_TNR,val_TSS,val_HSS: the
                                             epochs in use
     other_training{suffix}_.../             a training of other settings or images, set aside
+    other_training{suffix}_unknown.../      heads whose training{suffix}.json is missing or cannot be read
 
 A head may have cost hours: none is deleted. Those of another training are moved aside, and back when the settings are
-again theirs; those after the last epoch wanted stay where they are.
+again theirs; those of unknown settings are kept for the user; those after the last epoch wanted stay where they are.
 """
 
 import hashlib
 import json
 import re
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -156,10 +158,14 @@ class Checkpoints:
         heads, other = self._heads(), state.get("identity")
         if not heads and not state.get("records"):
             return
-        folder = self._folder_of(other)
-        differing = [name for name in self.identity if (other or {}).get(name) != self.identity[name]]
-        run.say(f"The {len(heads)} heads in {self.output_dir} are not used: they were trained with other settings or "
-                f"images ({', '.join(differing)}); they are moved to {folder}, and used again with those settings")
+        why, folder, reused = "are of unknown settings", self._folder("unknown"), isinstance(other, dict)
+        if reused:
+            differing = [name for name in self.identity if other.get(name) != self.identity[name]]
+            why, folder = f"were trained with other settings or images ({', '.join(differing)})", self._folder_of(other)
+            reused = not any((folder / path.name).exists() for path in heads.values())
+        folder = folder if reused else _free_folder(folder)  # a head of the same name there is another one: it stays
+        fate = f"they are moved to {folder}, and used again with those settings" if reused else f"kept in {folder}"
+        run.say(f"The {len(heads)} heads in {self.output_dir} are not used: they {why}; {fate}")
         folder.mkdir(exist_ok=True)
         for path in (*heads.values(), self.history_file, self.state_file):
             if path.exists():
@@ -174,9 +180,12 @@ class Checkpoints:
                 path.replace(self.output_dir / path.name)
             folder.rmdir()
 
-    def _folder_of(self, identity: dict[str, Any] | None) -> Path:
+    def _folder_of(self, identity: dict[str, Any]) -> Path:
         """Return the folder for a training that is set aside."""
-        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+        return self._folder(hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12])
+
+    def _folder(self, key: str) -> Path:
+        """Return the folder of a key."""
         return self.output_dir / f"other_training{self.suffix}_{key}"
 
     def _write_records(self) -> None:
@@ -189,13 +198,13 @@ class Checkpoints:
             pd.DataFrame(self.history, columns=list(HISTORY_COLUMNS)).to_csv(file, index=False, lineterminator="\n")
 
 
-def head_digest(head: keras.Model) -> str:
+def head_digest(head: keras.Layer) -> str:
     """Return a hash of a head's weights.
 
     Parameters
     ----------
-    head : keras.Model
-        From features to two probabilities.
+    head : keras.Layer
+        From features to two probabilities: a model of that one layer, or the last layer of an assembled model.
 
     Returns
     -------
@@ -229,6 +238,12 @@ def best_epoch(history: list[dict[str, float]]) -> tuple[int, str]:
     return epoch, (f"Epoch {epoch} of {len(history)}, the one of largest validation TSS ({format_score(max(defined))});"
                    f" the epochs' values range from {format_score(min(defined))} to {format_score(max(defined))}, and "
                    "since a split holds few independent regions, this choice is noisy")
+
+
+def _free_folder(wanted: Path) -> Path:
+    """Return a folder that does not exist: the one wanted, or with _2, _3, ... after its name."""
+    candidates = (wanted.with_name(f"{wanted.name}_{number}") for number in count(2))
+    return next(folder for folder in chain([wanted], candidates) if not folder.exists())
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The steps of stage 7, in order: images, weights, a mode of the network, training, forecast, model.
+"""The steps of stage 7, in order: images, weights, a mode of the network, training, forecast, and last the model.
 
 Imports TensorFlow; the settings are those of `VGG_transfer_learning.py`.
 """

@@ -41,7 +41,7 @@ def forecast_with_vgg(model_file: Path, paths: Sequence[Path], run: StageRun, n_
     Raises
     ------
     UserError
-        When the model or its `.json` is missing or not one of stage 7.
+        When the model or its `.json` is missing or not one of stage 7, or the two are not of one run.
     """
     settings, counts = _notes(model_file)
     prepare_device(run)
@@ -53,6 +53,7 @@ def forecast_with_vgg(model_file: Path, paths: Sequence[Path], run: StageRun, n_
         run.say("No figure is drawn for a VGG16 model: it has no features to show")
     odds, refused = np.full(len(paths), np.nan), [""] * len(paths)
     model = _load(model_file)
+    _require_noted_head(model, model_file, counts)
     with run.progress(total=len(paths), description="VGG16") as bar:
         for batch in _batches(paths, settings, n_jobs, refused):
             odds[batch.places] = _log_odds(model, batch.grey)
@@ -74,6 +75,16 @@ def _notes(model_file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise UserError(f"model: '{model_file}.json' is missing or says no gauss_range and image_format; "
                         "VGG_transfer_learning.py writes it beside the model: keep the two together")
     return settings, counts
+
+
+def _require_noted_head(model: Any, model_file: Path, counts: dict[str, Any]) -> None:
+    """Raise UserError unless the notes are on the head that the model has; sizes and times of copies say nothing."""
+    from classifier_VGG.training_checkpoints import head_digest
+
+    if counts.get("model_made_of", {}).get("head") != head_digest(model.layers[-1]):
+        raise UserError(f"model: the head in '{model_file}' is not the one that '{model_file}.json' is about: its "
+                        "gauss_range and calibration may be those of another training; start "
+                        "VGG_transfer_learning.py again, or copy the two files of one run together")
 
 
 def _batches(paths: Sequence[Path], settings: dict[str, Any], n_jobs: int,

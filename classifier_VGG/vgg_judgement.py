@@ -1,4 +1,4 @@
-"""The last step of stage 7: the forecast judged as every forecast is, with the figure of the training."""
+"""A step of stage 7: the forecast judged as every forecast is, with the figure of the training."""
 
 from typing import TYPE_CHECKING
 

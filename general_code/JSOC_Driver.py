@@ -52,7 +52,7 @@ from general_code.cutout_requests import (
 )
 from general_code.download_ledger import IN_FLIGHT, STATES, DownloadLedger, LedgerLine
 from general_code.image_names import SERIES
-from general_code.jsoc_faults import OutageError, Patience, RefusedError, TransientError, persist
+from general_code.jsoc_faults import BlockedError, OutageError, Patience, RefusedError, TransientError, persist
 from general_code.stage_files import OptionalPath, UserError, require_file, require_free_space
 from general_code.stage_run import StageRun, stage_main, stage_run
 
@@ -152,7 +152,7 @@ def _print_requests(user: UserDefinitions, requests: Sequence[CutoutRequest]) ->
         try:
             position = summaries.position(request.passage) if not reachable else find_position(
                 service, summaries, request.passage, print)
-        except (RefusedError, TransientError) as error:
+        except (RefusedError, TransientError, BlockedError) as error:
             position, reachable = None, reachable and not isinstance(error, OutageError)
             print(f"{request.region}: {error}")
         options = ("(no position)" if position is None else

@@ -164,8 +164,10 @@ class Page:
             return found
         except NoSuchElementException:
             if not any(self.browser.find_elements(By.ID, landmark) for landmark in self.landmarks):
+                kept = self.keep_evidence("other")
                 raise OutageError(f"another page came in place of the one at {self.browser.current_url} (of a proxy or "
-                                  "of maintenance?)") from None
+                                  f"of maintenance, or the page has moved?); see {kept}.png and .html, and use "
+                                  "--route drms if it stays") from None
             kept = self.keep_evidence(name)
             raise PageChangedError(f"the page at {self.browser.current_url} has no element '{name}': it is not the "
                                    f"export page of 2018 to 2021 that this route knows; see {kept}.png and .html, and "

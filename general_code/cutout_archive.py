@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from general_code.cutout_checks import check_cutout, image_name_pattern, time_in_name
 from general_code.cutout_requests import CutoutRequest
 from general_code.jsoc_faults import DamagedTarError, RefusedError
+from general_code.stage_files import flush
 
 CAMERAS = 2  # of HMI: a time may have a record of each
 MOST_HELPERS = 50  # index.txt, index.json, index.html, proc-steps.txt, a dozen named after the request, and folders
@@ -200,23 +201,12 @@ def put_in_place(unpacked: Unpacked, folder: Path, series: str) -> None:
         stamp, camera = names.fullmatch(path.name).groups()
         target = folder / f"{series}.{stamp}_TAI.{camera}.magnetogram.fits"
         other = present.get((stamp, camera), target)
-        _flush(path)
+        flush(path)
         path.replace(target)
         if other.name != target.name and not other.samefile(target):
             other.unlink()
     for changed in (folder, folder.parent):
-        _flush(changed)
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on disk, where the system lets one open folders."""
-    if path.is_dir() and os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        flush(changed)
 
 
 def images_in_place(folder: Path) -> int:

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from general_code.noaa_reports import region_number
+from general_code.noaa_text import region_number
 from general_code.stage_files import UserError
 
 LONGEST_PASSAGE_DAYS = 31  # a disk passage takes 14 days; a longer one in the list is a mistake

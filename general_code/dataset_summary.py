@@ -145,7 +145,7 @@ def plot_positions(ax: Axes, latitude: np.ndarray, longitude: np.ndarray) -> Axe
     x = np.cos(np.radians(latitude[known])) * np.sin(np.radians(longitude[known]))
     density, _, _ = np.histogram2d(y, x, bins=50, range=((-1, 1), (-1, 1)))
     image = ax.imshow(np.where(density > 0, density, np.nan), origin="lower", extent=(-1, 1, -1, 1), cmap="cividis",
-                      norm="log" if density.max() > 1 else None)
+                      norm="log" if density.max() > 10 else None)  # a log scale needs a decade
     ax.add_patch(Circle((0, 0), 1, fill=False, color="black", linewidth=0.8))
     ax.figure.colorbar(image, ax=ax, label="images", shrink=0.8)
     ax.set(xlabel="east - west [solar radii]", ylabel="south - north [solar radii]", xlim=(-1.05, 1.05),

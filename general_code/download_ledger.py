@@ -177,10 +177,10 @@ def _read_lines(path: Path) -> list[LedgerLine]:
     names = [field.name for field in fields(LedgerLine)]
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
-        if reader.fieldnames != names:
+        if reader.fieldnames not in (names, [name for name in names if name != "route"]):
             raise UserError(f"{path}: not a ledger of downloads (expected the columns {','.join(names)}); "
                             "move it away to start anew")
-        return [_parse_line(row, path, reader.line_num) for row in reader]
+        return [_parse_line({"route": ""} | row, path, reader.line_num) for row in reader]  # version 0.1 noted no route
 
 
 def _parse_line(row: dict, path: Path, number: int) -> LedgerLine:

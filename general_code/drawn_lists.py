@@ -1,6 +1,5 @@
 """The lists of a drawn split as files: drawn anew at each run, while a list that no run drew is never replaced."""
 
-from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -9,9 +8,8 @@ from general_code.stage_files import UserError, atomic_write
 from general_code.stage_run import read_sidecar
 
 
-def drawn_list_files(lists: RegionLists, folder: Path, names: dict[str, str],
-                     sidecars: Sequence[Path]) -> dict[Path, str]:
-    """Return the files that drawn lists are to be written to; only lists that an earlier draw wrote are replaced.
+def drawn_list_files(lists: RegionLists, folder: Path, names: dict[str, str], output: Path) -> dict[Path, str]:
+    """Return the files for drawn lists; only lists that the last run for this output drew are replaced.
 
     Parameters
     ----------
@@ -21,8 +19,8 @@ def drawn_list_files(lists: RegionLists, folder: Path, names: dict[str, str],
         To write into.
     names : dict of str to str
         File name of each split's list; a list without a name is not written.
-    sidecars : sequence of Path
-        Outputs whose sidecars note, as counts "drawn_lists", the lists drawn by earlier runs.
+    output : Path
+        Main output of the run, whose sidecar notes, as counts "drawn_lists", the lists that its last run drew.
 
     Returns
     -------
@@ -37,13 +35,13 @@ def drawn_list_files(lists: RegionLists, folder: Path, names: dict[str, str],
     """
     texts = {folder / names[split]: "".join(f"{region}\n" for region in members) for split, members in lists.items()
              if split in names}
-    noted = [(read_sidecar(path) or {}).get("counts", {}).get("drawn_lists", {}) for path in sidecars]
+    noted = (read_sidecar(output) or {}).get("counts", {}).get("drawn_lists", {})
     for path, text in texts.items():
         if not path.is_file():
             continue
         digest = sha256(path.read_bytes()).hexdigest()
-        if digest != _digest(text) and all(known.get(path.name) != digest for known in noted):
-            raise UserError(f"'{path}' exists and was not drawn by this stage, or was changed since; it is not "
+        if digest != _digest(text) and noted.get(path.name) != digest:
+            raise UserError(f"'{path}' exists and was not drawn for '{output.name}', or was changed since; it is not "
                             "overwritten: name it in the settings to use it, move it away, or take another output_dir")
     return texts
 

@@ -66,7 +66,12 @@ def obtain_event_list(event_list: Path, events_dir: Path, as_published: bool, ru
         run.say(f"Reading {path}, " + ("made from the reports as they are now" if state.made_here else
                                        "as it stands" + ("" if as_published else _midnight_text(events))))
         return events
-    if not events_dir.is_dir():
+    has_reports = given(events_dir) and events_dir.is_dir()
+    if state.made_here and not has_reports:
+        raise UserError(f"event_list: '{path}' was being made anew when a run ended, and events_dir '{events_dir}', "
+                        f"which it is made from, is not there; set events_dir, or remove '{path}.json' to use the list "
+                        "as it stands")
+    if not has_reports:
         raise UserError(f"event_list: expected a list at '{event_list}' or event reports in events_dir '{events_dir}' "
                         "to make it from, found neither; set one of them")
     run.say(f"Making {path} from the reports in {events_dir}" + (", which have changed" if state.exists else ""))
@@ -142,10 +147,12 @@ def list_state(path: Path, events_dir: Path, dated_by_report: bool) -> ListState
         return ListState(False, False, False)
     sidecar = read_sidecar(path) or {}
     content = _sha256(path.read_bytes())
-    if sidecar.get("origin") != MADE_BY or content not in (sidecar["list_sha256"], sidecar.get("replaced_sha256")):
+    own = [sidecar.get(name) for name in ("list_sha256", "replaced_sha256")]
+    if sidecar.get("origin") != MADE_BY or content not in own:
         return ListState(True, False, False)
-    same_kind = content == sidecar["list_sha256"] and sidecar["dated_by_report"] == dated_by_report
-    fingerprint = reports_fingerprint(events_dir)
+    # version 0.1 did not note the days: such a list is made anew
+    same_kind = (content == own[0] and sidecar["dated_by_report"] == dated_by_report and "reported_days" in sidecar)
+    fingerprint = reports_fingerprint(events_dir) if given(events_dir) else NO_REPORTS
     same_reports = fingerprint in (sidecar.get("reports_sha256"), NO_REPORTS)
     return ListState(True, True, same_kind and same_reports)
 
@@ -304,7 +311,7 @@ def _read_list(path: Path, as_published: bool, made_here: bool) -> EventList:
 def _reported_days(path: Path) -> np.ndarray | None:
     """Return the days of the reports that a list was made from, None for a list from elsewhere."""
     sidecar = read_sidecar(path) or {}
-    if sidecar.get("origin") != MADE_BY or sidecar["list_sha256"] != _sha256(path.read_bytes()):
+    if "reported_days" not in sidecar or sidecar.get("list_sha256") != _sha256(path.read_bytes()):
         return None
     return np.array(sidecar["reported_days"], dtype="datetime64[D]")
 

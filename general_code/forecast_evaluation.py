@@ -266,9 +266,9 @@ def _copy_score(source: dict, target: dict, name: str) -> None:
 
 
 def _outside(rows: pd.DataFrame, events: EventList | None) -> int | None:
-    """Number of images taken before the first or after the last event of the list; None without a list."""
+    """Number of images with a day in the time of persistence of which the list knows nothing; None without a list."""
     if events is None:
         return None
-    if not len(events):
-        return len(rows)
-    return int(((rows["time"] < events.time.min()) | (rows["time"] > events.time.max())).sum())
+    times = rows["time"].to_numpy("datetime64[s]")
+    past = np.timedelta64(max(PERSISTENCE_HOURS) * 3600 - 1, "s")
+    return int((~events.covers(times - past, times)).sum())

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from general_code.forecast_evaluation import SPLITS, flare_text
+from general_code.forecast_evaluation import PERSISTENCE_HOURS, SPLITS, flare_text
 from general_code.region_bootstrap import MIN_REGIONS
 from general_code.skill_figures import plot_reliability, plot_roc, plot_scores, save_figure
 from general_code.skill_scores import DECISION_SCORES, NOT_DEFINED, PROBABILITY_SCORES, format_score
@@ -54,8 +54,8 @@ def statistics_text(report: dict) -> str:
              f"Climatology: {format_score(report['climatology'])}, the fraction of flaring training images",
              f"Second lines: 95 % intervals of {report['bootstrap']['samples']} bootstrap samples over regions"]
     if report["images_outside_event_list"]:
-        lines.append(f"Persistence: {report['images_outside_event_list']:,} images were taken before the first or "
-                     "after the last event of the list and count as quiet before")
+        lines.append(f"Persistence: {report['images_outside_event_list']:,} images have a day without known flares or "
+                     f"reports in the {max(PERSISTENCE_HOURS)} h before them, and count as quiet then")
     for split in SPLITS:
         part = report["splits"][split]
         lines += ["", f"{split}: {part['regions']:,} regions, {part['images']:,} images, "

@@ -50,7 +50,7 @@ from general_code.event_list import obtain_event_list
 from general_code.flares import peak_flux
 from general_code.image_inventory import find_images
 from general_code.noaa_archive import missing_days, read_summary_archive
-from general_code.stage_files import UserError, require_folder
+from general_code.stage_files import OptionalPath, UserError, given, require_folder
 from general_code.stage_run import StageRun, output_lock, resolve_jobs, stage_main, stage_run
 
 
@@ -59,7 +59,7 @@ from general_code.stage_run import StageRun, output_lock, resolve_jobs, stage_ma
 class UserDefinitions:
     image_dir: Path = Path("data/active_regions")  # folder of NNNN/*.fits, or a text file of NNNN/filename lines
     srs_dir: Path = Path("data/SRS")  # folder of yearly folders of region summaries, or of the summaries themselves
-    events_dir: Path = Path("data/Events")  # folder of yearly folders of event reports, or of the reports themselves
+    events_dir: OptionalPath = Path("data/Events")  # folder of event reports, or of yearly folders of them; "": none
     event_list: Path = Path("data/eventList.txt")  # flares; made from events_dir when missing or made from others
     dataset_dir: Path = Path("data/dataset")  # the data set to write
     label_file: Path = Path("data/Labels.txt")  # the labels to write
@@ -146,15 +146,14 @@ def check_places(user: UserDefinitions) -> None:
     if user.event_list.is_dir():
         raise UserError(f"event_list: expected a file, or nothing yet, at '{user.event_list}', found a folder; the "
                         "folder of event reports is events_dir")
-    for setting in ("image_dir", "label_file", "event_list"):
-        if getattr(user, setting).resolve() == dataset:
+    for setting in ("srs_dir", "events_dir", "label_file", "event_list"):
+        if given(getattr(user, setting)) and getattr(user, setting).resolve() == dataset:
             raise UserError(f"dataset_dir '{user.dataset_dir}' is {setting}, too; name another folder")
     for output in ("dataset_dir", "label_file"):
-        for source in ("image_dir", "srs_dir", "events_dir"):
-            place, folder = getattr(user, output), getattr(user, source)
-            if folder.is_dir() and folder.resolve() in (place.resolve(), *place.resolve().parents):
-                raise UserError(f"{output} '{place}' is, or lies in, {source} '{folder}', which this stage never "
-                                "changes; name another place")
+        place = getattr(user, output)
+        if user.image_dir.is_dir() and user.image_dir.resolve() in (place.resolve(), *place.resolve().parents):
+            raise UserError(f"{output} '{place}' is, or lies in, image_dir '{user.image_dir}', which this stage never "
+                            "changes; name another place")
 
 
 def select_by_position(images: pd.DataFrame, user: UserDefinitions, run: StageRun) -> pd.DataFrame:

@@ -5,6 +5,7 @@ a short or missing download as success. Here only its requests are used; the ans
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -14,7 +15,14 @@ import drms
 
 from general_code.cutout_requests import CutoutRequest, Passage, Position
 from general_code.export_positions import SummaryPositions
-from general_code.jsoc_faults import PendingRequestError, RefusedError, TransientError, network_step, persist
+from general_code.jsoc_faults import (
+    BlockedError,
+    PendingRequestError,
+    RefusedError,
+    TransientError,
+    network_step,
+    persist,
+)
 from general_code.jsoc_service import REQUEST_ID, JsocService, SeriesRecord
 from general_code.stage_files import UserError, describe
 
@@ -22,7 +30,9 @@ SUCCESS, PROCESSING, QUEUED, TOO_LARGE, FAILED, EXPIRED, NOT_FOUND, PENDING = ra
 QUEUED_FOR_TEST = 12
 UNKNOWN_REQUEST_TEXT = "invalid export DRMS record"  # newer servers: status 4 with this text in place of status 6
 TRANSIENT_TEXT = "save new export-request hash"  # status 4 that passes by itself
-ADDRESS_TEXT = "Cannot process your request"  # status 4 that no region can pass: it is about the address
+# status 4 that no region can pass: it is about the address
+ADDRESS_TEXT = re.compile("neither validated nor registered|not a valid email|registration is pending", re.IGNORECASE)
+CHECK_TEXT = "Cannot process your request"  # status 4 when JSOC could not check the address: may pass
 
 
 class ExportStatus(NamedTuple):
@@ -59,7 +69,7 @@ def find_position(service: JsocService, summaries: SummaryPositions, passage: Pa
     ------
     RefusedError
         When neither has the region.
-    TransientError
+    BlockedError, TransientError
         When the table cannot be reached and the summaries do not have the region.
     """
     fault: Exception = RefusedError(f"no position of region {passage.region} in JSOC's table of active regions nor in "
@@ -70,7 +80,7 @@ def find_position(service: JsocService, summaries: SummaryPositions, passage: Pa
             return position
     except RefusedError as error:
         say(f"{passage.region}: {error}")
-    except TransientError as error:
+    except (TransientError, BlockedError) as error:  # a table that is not public says HTTP status 403, too
         fault = error
     position = summaries.position(passage)
     if position is None:
@@ -212,9 +222,11 @@ def judge_submission(code: int, request_id: str, text: str) -> str:
     if code == PENDING:
         pending = REQUEST_ID.search(text)
         raise PendingRequestError(pending[0] if pending else "", text)
-    if ADDRESS_TEXT in text:
+    if ADDRESS_TEXT.search(text):
         raise UserError(f"email: JSOC takes no requests of this address: {text}; register it again, or correct "
                         "--email, and start again: what is done is kept")
+    if CHECK_TEXT in text:
+        raise TransientError(f"JSOC could not check the address: {text}")
     if code == TOO_LARGE:
         raise RefusedError(f"too large for one request: {text}; shorten the region's line in the list")
     raise RefusedError(f"JSOC refused the request: {text or 'no reason given'}")

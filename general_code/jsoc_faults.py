@@ -129,13 +129,15 @@ def doubling(first: float, largest: float) -> Iterator[float]:
 
 
 @contextmanager
-def network_step(step: str) -> Iterator[None]:
+def network_step(step: str, blocked: bool = True) -> Iterator[None]:
     """Turn what a network can do to a step into TransientError or OutageError.
 
     Parameters
     ----------
     step : str
         What is being done, for the message.
+    blocked : bool, optional
+        Whether HTTP status 403 means that this machine is refused; else it is about what was asked for alone.
 
     Yields
     ------
@@ -145,7 +147,7 @@ def network_step(step: str) -> Iterator[None]:
     Raises
     ------
     BlockedError
-        With HTTP status 403.
+        With HTTP status 403, if `blocked`.
     OutageError
         When nobody answers, with HTTP status 5xx, 408 or 429, and for an answer that is not JSON.
     TransientError
@@ -155,7 +157,7 @@ def network_step(step: str) -> Iterator[None]:
         yield
     except HTTPError as error:
         error.close()
-        if error.code == 403:
+        if error.code == 403 and blocked:
             raise BlockedError(f"{step}: HTTP status 403: the service refuses this machine's address, or what is "
                                "between does; what is done is kept: ask jsoc_help@jsoc.stanford.edu (the network's "
                                "office for a proxy), then start again") from None

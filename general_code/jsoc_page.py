@@ -45,6 +45,7 @@ LANDMARKS = ("ExportRecordSet", "ExportButton", "StatusRequestID", "ResetPageBut
 UNSET = "NotSpecified"
 FOUND = "found"
 NO_POSITION = re.compile("noRecords|noRegion|Not Found")  # in the region's field, where there is no position
+MAINTENANCE = re.compile("maintenance|unavailable|temporar", re.IGNORECASE)  # in a page that takes another's place
 CHECK_LABELS = ("check parameters", "Check Params for Export")  # 2020 on, before
 SUBMIT_LABELS = ("submit", "Submit Export Request")  # 2020 on, before
 ARGUMENTS = ("im_patch", "t=0", "r=0", "c=0", "locunits=stony", "boxunits=pixels")  # that the page has to send
@@ -98,12 +99,12 @@ class BrowserRoute:
             self.page.browser.quit()
 
     def answers(self) -> bool:
-        """Tell whether the export page is there.
+        """Tell whether the export page, or a page that is there to stay, answers.
 
         Returns
         -------
         bool
-            False when nobody answers, and for another page in its place.
+            False when nobody answers, and for a page that speaks of maintenance.
 
         Raises
         ------
@@ -112,9 +113,11 @@ class BrowserRoute:
         """
         try:
             text = self.service.get_text(PAGE)
-        except TransientError:
+        except OutageError:
             return False
-        return any(landmark in text for landmark in LANDMARKS)
+        except TransientError:
+            return True  # HTTP 404, 410: waiting for a day brings no page back
+        return any(landmark in text for landmark in LANDMARKS) or not MAINTENANCE.search(text)
 
     def submit(self, request: CutoutRequest, records: Sequence[SeriesRecord], process: str,
                submitting: Callable[[str], object]) -> str:

@@ -20,7 +20,7 @@ from drms.config import ServerConfig
 
 from general_code.cutout_requests import CutoutRequest, Position, parse_record_time
 from general_code.export_positions import nearest_to_meridian, table_number
-from general_code.jsoc_faults import OutageError, Patience, RefusedError, TransientError, network_step
+from general_code.jsoc_faults import BlockedError, OutageError, Patience, RefusedError, TransientError, network_step
 from general_code.stage_files import UserError, describe
 
 REGION_TABLE = "jsoc.noaa_active_regions"
@@ -170,7 +170,7 @@ class JsocService:
             answer = self._get_json("manage-request.sh", address=self.email, operation="check", H="hmidb2")
         except OutageError:
             raise
-        except TransientError:  # a service without this CGI tells it at the submission
+        except (TransientError, BlockedError):  # a service without this CGI tells it at the submission
             return ""
         found = REQUEST_ID.search(str(answer.get("msg", "")))
         return found[0] if _status_of(answer) == 2 and found else ""

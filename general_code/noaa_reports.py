@@ -24,6 +24,9 @@ from general_code.noaa_text import (
 )
 
 TRUNCATED_REPORT = "truncated event report"
+UNREADABLE_ROW, IMPOSSIBLE_RISE = "row does not parse", "maximum before begin"
+ROW_COLUMNS = 80
+LOST_FLARES = {TRUNCATED_REPORT, UNREADABLE_ROW, IMPOSSIBLE_RISE}  # faults of an event report that cost a flare
 LONGEST_RISE = np.timedelta64(12, "h")  # from begin to maximum, or on to the end; 5.4 h is the longest of 2010-2018
 MAGNETIC_TYPES = ("Alpha", "Beta", "Gamma", "Delta", "Beta-Gamma", "Beta-Delta", "Gamma-Delta", "Beta-Gamma-Delta")
 
@@ -96,8 +99,8 @@ class EventReport(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether nothing of the report is known to be missing."""
-        return not any(problem.reason == TRUNCATED_REPORT for problem in self.problems)
+        """Whether no flare of the report is known to be lost."""
+        return not any(problem.reason in LOST_FLARES for problem in self.problems)
 
 
 # ---------------------------------------------------------------------------- region summaries
@@ -155,7 +158,7 @@ def parse_region_summary(lines: list[str], day: date, name: str) -> RegionSummar
         try:
             row, faults = _parse_summary_row(text, day, number)
         except ValueError as error:
-            problems.append(Problem(name, "row does not parse", f"{name}, line {number}: {error}; row skipped"))
+            problems.append(Problem(name, UNREADABLE_ROW, f"{name}, line {number}: {error}; row skipped"))
             continue
         if row.region in rows:
             faults.append(f"region {row.region} stands on line {rows[row.region].line} already; row skipped")
@@ -294,7 +297,7 @@ def parse_event_report(lines: list[str], day: date, name: str, ended: bool = Tru
         See `read_event_report`.
     """
     problems = header_problems(lines, day, name)
-    if not ended and lines[-1].strip().upper() not in ("", NO_EVENTS):
+    if not ended and lines[-1].strip().upper() not in ("", NO_EVENTS) and not _fills_its_columns(lines[-1]):
         problems.append(Problem(name, TRUNCATED_REPORT, f"{name}, line {len(lines)}: '{lines[-1].strip()[:40]}' has no "
                                 "line end; it is not used"))
         lines = lines[:-1]
@@ -320,10 +323,15 @@ def parse_event_report(lines: list[str], day: date, name: str, ended: bool = Tru
     return EventReport(day, date_stamp(lines), rows, problems)
 
 
+def _fills_its_columns(line: str) -> bool:
+    """Tell whether a row is whole though its line end is missing: the region, in its last columns, is there."""
+    return len(line.rstrip()) == ROW_COLUMNS and line.rstrip()[-4:].isdigit()
+
+
 def _check_order(row: FlareRow) -> tuple[str, FlareRow | None]:
     """Return what is wrong with the order of a row's times, and what of the row can be used."""
     if _moved_too_far(row.begin, row.maximum):
-        return "maximum before begin", None
+        return IMPOSSIBLE_RISE, None
     if _moved_too_far(row.begin if np.isnat(row.maximum) else row.maximum, row.end):
         return "end before maximum", row._replace(end=np.datetime64("NaT", "s"))
     return "", row

@@ -4,9 +4,9 @@ The bootstrap draws regions, not images: the images of one region are strongly c
 images of 157 regions are 157 independent things. Two forecasts of the same images see the same samples
 (same regions and seed): their difference is the paired bootstrap.
 
-Below `MIN_REGIONS` regions with flaring images the samples say nothing of the true positive rate (one region drawn
-twice is that region again, an interval of width 0), nor without as many regions with quiet images of the true negative
-rate; what rests on both needs both. Such a score has no interval: NaN.
+Below `MIN_REGIONS` regions with flaring images the samples cannot tell the true positive rate at 95 % (2 regions, and
+two forecasts that are equally good differ "surely" in a third of all cases), nor without as many regions with quiet
+images the true negative rate; what rests on both needs both. Such a score has no interval: NaN.
 
 References
 ----------
@@ -27,7 +27,7 @@ from general_code.skill_scores import (
     scores_from_counts,
 )
 
-MIN_REGIONS = 2  # with images of the class, or classes, that a score counts
+MIN_REGIONS = 6  # with images of each class that a score counts: k signs alike have a chance of 2 * 2**-k, below .05
 
 
 def bootstrap_scores(truth, regions: Sequence[str], decision=None, probability=None, climatology: float = np.nan,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from general_code.noaa_reports import region_number
+from general_code.noaa_text import region_number
 from general_code.stage_files import UserError, given
 from general_code.stage_run import StageRun
 

@@ -26,6 +26,7 @@ import shutil
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -305,7 +306,8 @@ def main(user: UserDefinitions) -> None:
         images = sum(map(len, series.files.values()))
         print(f"Simulated JSOC at {simulator.url} with {len(series.files)} regions, {images} images; Ctrl-C ends it",
               flush=True)
-        threading.Event().wait()
+        with suppress(KeyboardInterrupt):  # the usual end of a service
+            threading.Event().wait()
 
 
 if __name__ == "__main__":

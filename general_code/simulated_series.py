@@ -17,7 +17,7 @@ from general_code.cutout_requests import Position, record_time
 from general_code.export_positions import SummaryPositions
 from general_code.image_names import parse_image_name
 from general_code.magnetograms import list_images, write_magnetogram
-from general_code.noaa_reports import region_number
+from general_code.noaa_text import region_number
 from general_code.simulated_faults import Faults
 from general_code.stage_files import given
 

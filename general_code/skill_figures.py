@@ -157,5 +157,5 @@ def plot_reliability(ax: Axes, truth, probability, climatology: float = np.nan, 
         ax.text(0.5, 0.5, "no probabilities: calibration not defined", ha="center", transform=ax.transAxes)
     ax.set(xlabel="forecast probability", ylabel="observed frequency", aspect="equal",
            xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    ax.legend(frameon=False, loc="lower right", fontsize="small")  # the curve begins low and rises
+    ax.legend(frameon=False, loc="best", fontsize="small")  # few points: no corner is always free
     return ax

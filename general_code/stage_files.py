@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -158,11 +158,9 @@ def require_output(output: Path, inputs: Sequence[Path] = ()) -> None:
         When the output is an input, a folder, or a file in an input's folder that no stage wrote (a stage's output
         has its log beside it), or when the system does not allow files there.
     """
-    target = output.resolve()
+    refuse_inputs([output], inputs)
     for path in filter(given, inputs):
-        if path.resolve() == target:
-            raise UserError(f"'{output}' is an input of this stage and cannot be its output; name another file")
-        if path.resolve() in target.parents and output.is_file() and not Path(f"{output}.log").exists():
+        if path.resolve() in output.resolve().parents and output.is_file() and not Path(f"{output}.log").exists():
             raise UserError(f"'{output}' is a file of '{path}', which this stage reads and never changes; name "
                             "another output")
     if output.is_dir():
@@ -174,6 +172,28 @@ def require_output(output: Path, inputs: Sequence[Path] = ()) -> None:
     except OSError as error:
         raise UserError(f"'{output}' cannot be written: folder '{output.parent}' ({error.strerror}); name an output in "
                         "a folder that you may write to") from None
+
+
+def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raise UserError when an output of a stage is one of its inputs.
+
+    Parameters
+    ----------
+    outputs : iterable of Path
+        All that will be written.
+    inputs : iterable of Path
+        What is read; the empty path is skipped.
+
+    Raises
+    ------
+    UserError
+        Names the first such file.
+    """
+    read = {path.resolve() for path in inputs if given(path)}
+    for path in outputs:
+        if path.resolve() in read:
+            raise UserError(f"'{path}' is an input of this stage and would be overwritten; take another name, suffix "
+                            "or folder for the outputs")
 
 
 def require_free_space(folder: Path, needed_bytes: float, purpose: str) -> None:
@@ -270,11 +290,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        flush(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-        _flush_folder(path.parent)
+        flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -310,11 +329,22 @@ def _umask() -> int:
     return mask
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make a rename durable, where the system lets one open folders."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk.
+
+    Parameters
+    ----------
+    path : Path
+        A folder is passed over where the system cannot flush one.
+    """
+    folder = path.is_dir()
+    if folder and os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if not folder or error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)

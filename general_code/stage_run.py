@@ -227,9 +227,11 @@ def stage_run(user: Any, output: Path, inputs: Sequence[Path] = ()) -> Iterator[
         except BaseException as error:
             log.write(f"{_now()} ended by {type(error).__name__}: {describe(error)}\n")
             if isinstance(error, UserError) and run.exclusions:
+                # what belongs to an earlier, complete output stays as it is
+                failed = output.with_name(f"{output.name}.failed") if output.is_file() else output
                 with suppress(OSError):  # as on a full disk; the error at hand says more
-                    _write_exclusions(output, run.exclusions)
-                    _say_exclusions(run, output)
+                    _write_exclusions(failed, run.exclusions)
+                    _say_exclusions(run, failed)
             raise
         _write_exclusions(output, run.exclusions)
         _write_sidecar(Path(f"{output}.json"), user, run, start)

@@ -52,7 +52,7 @@ def download_tar(url: str, path: Path, most_bytes: int, timeout_seconds: float) 
     part = path.with_name(path.name + ".part")
     digest, received = hashlib.sha256(), 0
     try:
-        with network_step(f"download of {path.name}"), \
+        with network_step(f"download of {path.name}", blocked=False), \
                 urlopen(Request(url, headers={"User-Agent": USER_AGENT}), timeout=timeout_seconds) as answer:
             announced = _announced_bytes(answer, most_bytes)
             require_free_space(path.parent, 2 * (announced or 0), f"{path.name} and its images")
@@ -87,14 +87,9 @@ def host_answers(url: str, timeout_seconds: float) -> bool:
     -------
     bool
         False only when nobody answers, or with HTTP status 5xx, 408 or 429.
-
-    Raises
-    ------
-    BlockedError
-        With HTTP status 403.
     """
     try:
-        with network_step("host of the tar"), \
+        with network_step("host of the tar", blocked=False), \
                 urlopen(Request(url, headers={"User-Agent": USER_AGENT}), timeout=timeout_seconds):
             return True
     except OutageError:

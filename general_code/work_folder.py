@@ -33,13 +33,15 @@ def run_stages(work_dir: Path, commands: list[str]) -> None:
     for command in commands:
         print(f"\n$ python {up}/{command}", flush=True)
         script, *settings = shlex.split(command)
-        with interrupts_left_to_parent():
-            stage = subprocess.Popen([sys.executable, REPOSITORY / script, *settings], cwd=work_dir)
+        stage = None
         try:
+            with interrupts_left_to_parent():
+                stage = subprocess.Popen([sys.executable, REPOSITORY / script, *settings], cwd=work_dir)
             status = stage.wait()
         except KeyboardInterrupt:
-            stage.terminate()  # it ends its own workers and says so
-            stage.wait()
+            if stage is not None:
+                stage.terminate()  # it ends its own workers and says so
+                stage.wait()
             raise
         if status:
             raise UserError(f"stopped at {script}, which says above why; the same command goes on from there")
@@ -64,7 +66,7 @@ def claim_work_dir(work_dir: Path, archive: str) -> None:
         When the folder holds another archive's data.
     """
     note, data = work_dir / "archive.txt", work_dir / "data"
-    earlier = note.read_text(encoding="utf-8").strip() if note.is_file() else archive
+    earlier = note.read_text(encoding="utf-8").strip() if note.is_file() else "an archive that is not noted"
     if earlier != archive and data.is_dir() and any(data.iterdir()):
         raise UserError(f"work_dir: '{work_dir}' holds data and results of {earlier}, not of {archive}; name another "
                         "work_dir, or remove that one")

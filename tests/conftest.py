@@ -24,3 +24,9 @@ def noaa_archive(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
     with tarfile.open(shared_data / "noaa_2010-2018.tar.xz") as archive:
         archive.extractall(folder, filter="data")
     return folder
+
+
+@pytest.fixture
+def few_regions(monkeypatch):
+    """Intervals for the few regions of small made-up sets."""
+    monkeypatch.setattr("general_code.region_bootstrap.MIN_REGIONS", 2)

@@ -130,11 +130,13 @@ def test_draw_is_redone_with_another_seed_but_never_over_a_foreign_list(settings
     _, sidecar = run(settings)
     first = [Path("out", name).read_text() for name in LISTS.values()]
     assert set(sidecar["counts"]["drawn_lists"]) == set(LISTS.values())
-    run(settings, seed=5, class_type="gradient_boosting")  # another sidecar of the stage names them
+    assert "was not drawn for" in refusal(settings, seed=5, class_type="gradient_boosting"), "the lists of another run"
+    assert [Path("out", name).read_text() for name in LISTS.values()] == first
+    run(settings, seed=5)
     assert [Path("out", name).read_text() for name in LISTS.values()] != first
     changed = Path("out", LISTS["test_ar_list"])
     changed.write_text("1900\n")
-    assert "was not drawn by this stage" in refusal(settings)
+    assert "was not drawn for" in refusal(settings)
     assert changed.read_text() == "1900\n"
 
 

@@ -9,11 +9,18 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from activity_lab import EVENT_ROW, HOUR, MINUTE, THREE_DAYS, T, features, flares, reported, summary, table_of
 
 from classifier_SVM import BuildActivityFeatures as build
-from classifier_SVM.activity_features import activity_features, activity_names, flares_of_list, flares_of_reports
+from classifier_SVM.activity_features import (
+    activity_features,
+    activity_names,
+    flares_of_list,
+    flares_of_reports,
+    rounded,
+)
 from classifier_SVM.activity_sources import FLARE_SOURCES
 from classifier_SVM.extra_features import read_extra_features
 from classifier_SVM.flare_history import LONGEST_H, NO_FLUX, WINDOWS_H
@@ -299,3 +306,10 @@ def test_on_the_real_archive_the_past_alone_decides(shared_data, tmp_path):
     quiet, flared = (activity_features(["1158"], np.array([t]), *arguments).iloc[0] for t in (before, after))
     assert (quiet[columns] != flared[columns]).all(), "the X2.2 flare of 01:44, maximum 01:56, ended at 02:06"
     assert flared["log_largest_flux"] == pytest.approx(np.log10(2.2e-4 + NO_FLUX))
+
+
+def test_a_forecast_computes_what_the_training_read(tmp_path):
+    values = np.float32(10.0 ** np.random.default_rng(0).uniform(-4, 2.4, 1000))
+    names = pd.Series([f"{i}.fits" for i in range(1000)])
+    build.write_activity_table(tmp_path / "a.csv", names, pd.DataFrame({"x": values}))
+    assert np.array_equal(read_extra_features(tmp_path / "a.csv")["x"], rounded(values))

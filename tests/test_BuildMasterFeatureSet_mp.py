@@ -269,7 +269,7 @@ def test_without_a_single_row_an_earlier_table_stays_and_the_reasons_are_written
     with pytest.raises(SystemExit, match="no row for .*not one of the 2 images with a label has features"):
         main(settings(folder))
     assert (folder / "results" / "features.csv").read_bytes() == table
-    reasons = {reason for reason, _ in exclusions(folder / "results" / "features.csv").values()}
+    reasons = {reason for reason, _ in exclusions(folder / "results" / "features.csv.failed").values()}
     assert reasons == {"constant image"}
 
 

@@ -20,6 +20,8 @@ from general_code.region_splits import RegionLists
 from general_code.skill_scores import skill_scores
 from general_code.stage_files import UserError
 
+pytestmark = pytest.mark.usefixtures("few_regions")
+
 SCRIPT = Path(compare.__file__)
 LISTS = RegionLists(("1003", "1004", "1007"), ("1002", "1005"), ("1000", "1001", "1006"))
 FLARES = {"1000": [(30, "C2.0"), (45, "C1.5"), (60, "C2.0")], "1002": [(20, "C5.0"), (60, "M1.0")],
@@ -290,3 +292,22 @@ def test_a_file_of_another_flare_size_is_noticed(place, images, monkeypatch, cap
     compare.main(compare.UserDefinitions(predictions=("x@M1.0=c1.csv",), bootstrap_samples=2))
     differing = int((test & (images["peak_flux"] >= 1e-6) & (images["peak_flux"] < 1e-5)).sum())
     assert differing and f"differs from the labels at M1.0 in {differing:,} test images" in capsys.readouterr().out
+
+
+def test_an_output_is_never_an_input(place, images, monkeypatch):
+    monkeypatch.chdir(place)
+    write_predictions(Path("c_differences.csv"), images)
+    with pytest.raises(SystemExit, match="c_differences.csv' is an input of this stage"):
+        compare.main(compare.UserDefinitions(predictions=("mine=c_differences.csv",), comparison_file=Path("c.csv")))
+
+
+def test_the_figure_says_how_many_forecasts_are_better(place, images):
+    events = read_event_list(place / "data" / "eventList.txt")
+    poor = forecast(images, "poor")
+    poor.rows["decision"] = 1 - poor.rows["decision"]
+    both = [forecast(images), poor]
+    found = compare_forecasts(images, both, "C1.0", events, draws=50)
+    title = comparison_figure(found.subset("all")).axes[0].get_title()
+    assert "1 of 2 forecasts have a TSS surely above persistence" in title
+    alone = compare_forecasts(images[images["split"] == "test"], [forecast(images)], "C1.0", None, draws=5)
+    assert "no baseline to compare with" in comparison_figure(alone.subset("all")).axes[0].get_title()

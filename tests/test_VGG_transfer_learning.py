@@ -2,10 +2,8 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from feature_dataset import wait_for
 from vgg_lab import NARROW, make_dataset, refuse, settings
 
 from classifier_SVM.Forecast_AR import UserDefinitions as ForecastDefinitions
@@ -241,13 +240,15 @@ def test_a_killed_training_goes_on_and_ends_as_if_it_had_not_been(lab, cached, c
     arguments = [f"--{name.replace('_', '-')}={value}" for name, value in vars(settings(lab)).items()
                  if name not in ("epochs", "suffix", "event_list")]
     command = [sys.executable, str(SCRIPT), *arguments, "--event-list=", "--suffix=_killed"]
-    process = subprocess.Popen([*command, "--epochs=100000"], cwd=lab, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (lab / "VGG" / "head_VGG_killed_epoch_002.keras").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with (lab / "killed.log").open("w") as log:
+        process = subprocess.Popen([*command, "--epochs=100000"], cwd=lab, stdout=log, stderr=log)
+    try:
+        wait_for((lab / "VGG" / "head_VGG_killed_epoch_002.keras").exists, process)
+    except AssertionError as error:
+        pytest.fail(f"{error}\n{(lab / 'killed.log').read_text()}")
+    finally:
+        process.kill()
+        process.wait()
     done = len(history(lab, "_killed"))
     main(settings(lab, suffix="_killed", epochs=done + 2))
     assert "Going on after epoch" in capsys.readouterr().out

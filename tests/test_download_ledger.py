@@ -77,3 +77,12 @@ def test_ledger_saved_by_a_spreadsheet(tmp_path, ledger):
     path = tmp_path / "other.csv"
     path.write_bytes(b"\xef\xbb\xbf" + ledger.path.read_bytes().replace(b"\n", b"\r\n"))
     assert list(DownloadLedger(path)) == list(ledger)
+
+
+def test_a_ledger_without_routes_goes_on(ledger):
+    ledger.update("1158", state="requested", request_id="JSOC_20240107_012")
+    rows = [line.split(",") for line in ledger.path.read_text().splitlines()]
+    place = rows[0].index("route")
+    ledger.path.write_text("".join(",".join(row[:place] + row[place + 1:]) + "\n" for row in rows))
+    line = DownloadLedger(ledger.path)["1158"]
+    assert (line.request_id, line.route) == ("JSOC_20240107_012", "")

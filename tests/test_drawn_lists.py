@@ -22,16 +22,16 @@ def draws():
 
 def test_drawn_lists_replace_only_what_a_sidecar_names(tmp_path, draws):
     first, second = draws
-    files = drawn_list_files(first, tmp_path, NAMES, [])
+    files = drawn_list_files(first, tmp_path, NAMES, tmp_path / "stats.txt")
     assert not list(tmp_path.iterdir()), "a run that fails later leaves no lists"
     digests = write_drawn_lists(files)
     assert read_region_lists(*(tmp_path / name for name in NAMES.values())) == first
-    assert drawn_list_files(first, tmp_path, NAMES, []) == files  # equal content needs no sidecar
-    refusal = re.escape("exists and was not drawn by this stage")
+    assert drawn_list_files(first, tmp_path, NAMES, tmp_path / "stats.txt") == files  # equal content needs no sidecar
+    refusal = re.escape("exists and was not drawn for 'stats.txt'")
     with pytest.raises(UserError, match=refusal):
-        drawn_list_files(second, tmp_path, NAMES, [tmp_path / "stats.txt"])
+        drawn_list_files(second, tmp_path, NAMES, tmp_path / "stats.txt")
     (tmp_path / "stats.txt.json").write_text(json.dumps({"counts": {"drawn_lists": digests}}))
-    write_drawn_lists(drawn_list_files(second, tmp_path, NAMES, [tmp_path / "stats.txt"]))
+    write_drawn_lists(drawn_list_files(second, tmp_path, NAMES, tmp_path / "stats.txt"))
     assert read_region_list(tmp_path / "test.csv") == second.test
     with pytest.raises(UserError, match=refusal):  # the sidecar names the first draw, not this content
-        drawn_list_files(first, tmp_path, NAMES, [tmp_path / "stats.txt"])
+        drawn_list_files(first, tmp_path, NAMES, tmp_path / "stats.txt")

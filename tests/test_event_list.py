@@ -268,3 +268,20 @@ def test_a_list_whose_dates_are_not_in_order_keeps_them(tmp_path: Path):
     assert events.problems == [("eventList.txt", "dates not in order", "a flare of 2010-05-04 stands behind one of "
                                 "2010-05-05; maxima after midnight keep their dates")]
     assert "cannot be told" in said.lines[0]
+
+
+def test_a_list_whose_sidecar_knows_no_days_is_made_again(tmp_path: Path, events_dir: Path):
+    path, said = tmp_path / "eventList.txt", Said()
+    obtain_event_list(path, events_dir, False, said)
+    sidecar = json.loads(Path(f"{path}.json").read_text())
+    del sidecar["reported_days"]
+    Path(f"{path}.json").write_text(json.dumps(sidecar))
+    assert optional_event_list(path, said).reported is None
+    assert obtain_event_list(path, events_dir, False, said).reported is not None
+    assert said.lines[-1].startswith("Making")
+
+
+def test_reports_that_are_not_named_are_not_those_where_the_user_stands(tmp_path: Path, events_dir: Path, monkeypatch):
+    monkeypatch.chdir(events_dir)
+    with pytest.raises(UserError, match="found neither"):
+        obtain_event_list(tmp_path / "eventList.txt", Path(""), False, Said())

@@ -17,6 +17,8 @@ from general_code.flares import EventList, label_images, peak_fluxes, persistenc
 from general_code.region_bootstrap import paired_bootstrap
 from general_code.skill_scores import best_threshold, skill_scores
 
+pytestmark = pytest.mark.usefixtures("few_regions")
+
 HOUR = np.timedelta64(3600, "s")
 START = np.datetime64("2014-03-01", "s")
 SPLITS = {"training": range(2000, 2008), "validation": range(2010, 2018), "test": range(2020, 2028)}

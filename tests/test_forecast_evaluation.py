@@ -11,6 +11,8 @@ from general_code.flares import EventList, persistence
 from general_code.region_bootstrap import paired_bootstrap
 from general_code.skill_scores import roc_auc, skill_scores
 
+pytestmark = pytest.mark.usefixtures("few_regions")
+
 START = np.datetime64("2014-01-01T00:00:00")
 
 

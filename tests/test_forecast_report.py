@@ -11,6 +11,8 @@ from general_code import forecast_evaluation as fe
 from general_code import forecast_report as fr
 from general_code.flares import persistence
 
+pytestmark = pytest.mark.usefixtures("few_regions")
+
 
 @pytest.fixture
 def judged():
@@ -127,7 +129,7 @@ def test_one_region_has_scores_but_no_intervals():
     own = report["splits"]["test"]["forecasts"]["linear SVM, decision at 0"]
     assert np.isfinite(own["TSS"]) and np.isnan(own["intervals"]["TSS"]).all()
     test = fr.statistics_text(report).split("\nvalidation: ")[0]
-    assert "too few regions for an interval: it takes 2" in test and "not defined" in test
+    assert "too few regions for an interval: it takes 6" in test and "not defined" in test
     assert "too few regions for an interval" in fr.verdict(report)
     assert "(not defined)" in fr.summary_lines(report)[0]
 

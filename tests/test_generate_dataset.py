@@ -254,13 +254,12 @@ def test_mistakes_end_with_one_line(archive: Path, tmp_path: Path, changes, mess
 
 
 @pytest.mark.parametrize("changes", [{"dataset_dir": "active_regions"}, {"dataset_dir": "active_regions/new"},
-                                     {"dataset_dir": "SRS"}, {"dataset_dir": "Events"}, {"dataset_dir": "SRS/new"},
-                                     {"dataset_dir": "Events/new"}, {"label_file": "active_regions/Labels.txt"},
-                                     {"label_file": "SRS/2012/Labels.txt"}, {"label_file": "Events/Labels.txt"},
+                                     {"dataset_dir": "SRS"}, {"dataset_dir": "Events"},
+                                     {"label_file": "active_regions/Labels.txt"},
                                      {"label_file": "same", "dataset_dir": "same"}, {"event_list": "Events"},
                                      {"label_file": "eventList.txt", "event_list": "eventList.txt"}])
 def test_inputs_are_never_outputs(archive: Path, tmp_path: Path, changes):
-    with pytest.raises(SystemExit, match="never changes|cannot be its output|, too; name|found a folder"):
+    with pytest.raises(SystemExit, match="never changes|would be overwritten|, too; name|found a folder"):
         main(settings(archive, tmp_path, **{name: archive / value for name, value in changes.items()}))
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from classifier_VGG.image_lists import list_name, read_image_list, read_image_lists, refuse_inputs
-from general_code.stage_files import UserError
+from classifier_VGG.image_lists import list_name, read_image_list, read_image_lists
+from general_code.stage_files import UserError, refuse_inputs
 from general_code.stage_run import StageRun
 
 NAME = "1158/1158_hmi.M_720s.20110215_000000_TAI.1.magnetogram"

@@ -6,7 +6,7 @@ import pytest
 from jsoc_lab import QUICK, simulator
 
 from general_code.cutout_requests import CutoutRequest, Passage, Position
-from general_code.jsoc_export import DrmsRoute, ExportStatus, find_position, is_unknown, judge_submission
+from general_code.jsoc_export import FAILED, DrmsRoute, ExportStatus, find_position, is_unknown, judge_submission
 from general_code.jsoc_faults import BlockedError, OutageError, PendingRequestError, RefusedError, TransientError
 from general_code.jsoc_service import JsocService
 from general_code.simulated_faults import Faults
@@ -138,3 +138,21 @@ def test_position_from_table_or_summaries(faults, from_table):
             assert "position from the region summaries" in said[-1]
             with pytest.raises((RefusedError, TransientError)):
                 find_position(service, Summaries(), REQUEST.passage, said.append)
+
+
+def test_a_table_that_is_not_public_leaves_the_summaries(monkeypatch):
+    other = Position("2011.02.13_23:59:59Z", "3", "-20")
+    with simulator(Faults(forbidden=1)) as jsoc:
+        service = JsocService(jsoc.url, "me@inst.edu", QUICK)
+        assert find_position(service, Summaries(other), REQUEST.passage, print) == other
+        jsoc.faults.forbidden = 1
+        with pytest.raises(BlockedError):
+            find_position(service, Summaries(), REQUEST.passage, print)
+
+
+@pytest.mark.parametrize(("text", "kind"), [
+    ("Cannot process your request. email address has been neither validated nor registered", UserError),
+    ("Cannot process your request. the database does not answer", TransientError)])
+def test_an_address_that_could_not_be_checked_may_pass(text, kind):
+    with pytest.raises(kind):
+        judge_submission(FAILED, "", text)

@@ -245,7 +245,7 @@ CUT_OFF = "4080       0158   0210      0232  G15  5   XRA  1-8A      C6"
 
 
 @pytest.mark.parametrize(("row", "cut"), [
-    (CUT_OFF, True), (f"{CUT_OFF}.", True), (XRA[1][0], True), ("4150      B0957  U09", True),
+    (CUT_OFF, True), (f"{CUT_OFF}.", True), (XRA[1][0], False), (XRA[1][0][:79], True), ("4150      B0957  U09", True),
     ("NO EVENT REPORTS.", False), ("   ", False), ("NO EVENT REPORTS.\n", False), (f"{XRA[1][0]}\n", False),
     (f"{XRA[1][0]}\r\n\x1a", False)])
 def test_last_line_without_an_end_is_not_used(tmp_path: Path, row, cut):
@@ -334,3 +334,10 @@ def test_bad_files_say_why(tmp_path: Path):
     path.write_bytes(b"\x89PNG\x00")
     with pytest.raises(ValueError, match="not a text"):
         read_event_report(path)
+
+
+def test_a_report_that_lost_a_flare_is_not_whole(tmp_path: Path):
+    path = tmp_path / "20150101events.txt"
+    for row, whole in ((XRA[0][0], True), (XRA[0][0].replace("C1.0", "C?.0"), False)):
+        path.write_text("\n".join([*HEAD, row, ""]))
+        assert read_event_report(path).whole is whole

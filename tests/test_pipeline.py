@@ -100,6 +100,10 @@ def test_an_archive_that_was_refused_leaves_the_folder_free(tmp_path):
     work_folder.claim_work_dir(tmp_path / "work", "a mistyped one")
     work_folder.claim_work_dir(tmp_path / "work", "the right one")
     assert (tmp_path / "work" / "archive.txt").read_text() == "the right one\n"
+    (tmp_path / "work" / "data" / "ARList.txt").write_text("1158,20110213,1\n")
+    (tmp_path / "work" / "archive.txt").unlink()
+    with pytest.raises(UserError, match="holds data and results of an archive that is not noted, not of the right one"):
+        work_folder.claim_work_dir(tmp_path / "work", "the right one")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")

@@ -73,8 +73,9 @@ def test_difference_of_samples_is_the_paired_bootstrap():
 
 
 @pytest.mark.parametrize(("flaring", "quiet", "defined"), [
-    (1, 0, set()), (0, 1, set()), (1, 1, {"Brier", "BSS"}), (1, 5, {"TNR", "Brier", "BSS"}),
-    (5, 1, {"TPR", "Brier", "BSS"}), (2, 2, {"TPR", "TNR", "HSS", "TSS", "AUC", "Brier", "BSS"}),
+    (1, 0, set()), (0, 1, set()), (3, 3, {"Brier", "BSS"}), (1, 6, {"TNR", "Brier", "BSS"}),
+    (6, 1, {"TPR", "Brier", "BSS"}), (5, 5, {"Brier", "BSS"}),
+    (6, 6, {"TPR", "TNR", "HSS", "TSS", "AUC", "Brier", "BSS"}),
 ])
 def test_too_few_regions_define_no_interval(flaring, quiet, defined):
     """Regions whose images are all flaring, or all quiet; half of the images are forecast to flare."""
@@ -94,7 +95,7 @@ def test_area_comes_from_the_score_where_there_is_one():
 
 
 def test_bootstrap_of_one_class_or_nothing_is_undefined():
-    interval = rb.region_bootstrap([0, 0, 0], ["1", "1", "2"], [0, 1, 0], [0.1, 0.2, 0.3], 0.1)
+    interval = rb.region_bootstrap([0] * 7, ["1", *"123456"], [0, 1] + [0] * 5, np.linspace(0.1, 0.3, 7), 0.1)
     assert np.isnan(interval["TSS"]).all() and np.isnan(interval["AUC"]).all()
     assert np.isfinite(interval["TNR"]).all()
     assert np.isnan(rb.region_bootstrap([], [], [], [])["TSS"]).all()

@@ -46,13 +46,14 @@ def test_regions_in_no_list_train_without_a_training_list(run, capsys):
 
 def test_lists_are_drawn_where_there_are_none(tmp_path, run):
     files = tuple(tmp_path / "data" / name for name in ("test.csv", "validation.csv", "train.csv"))
-    drawn, texts = choose_regions(make_rows(), files, (10.0, 10.0), 3, tmp_path / "out", run)
+    where = (10.0, 10.0), 3, tmp_path / "out", tmp_path / "out" / "stats.txt"
+    drawn, texts = choose_regions(make_rows(), files, *where, run)
     assert sorted(drawn.test + drawn.validation + drawn.training) == ["1", "2", "3"]
     assert set(texts) == {tmp_path / "out" / path.name for path in files} and not list(tmp_path.iterdir())
-    without = choose_regions(make_rows(), (*files[:2], Path("")), (10.0, 10.0), 3, tmp_path / "out", run)[1]
+    without = choose_regions(make_rows(), (*files[:2], Path("")), *where, run)[1]
     assert [path.name for path in without] == ["test.csv", "validation.csv"]
     Path(tmp_path, "data").mkdir()
     for path, region in zip(files, ("1111", "2222", "3333"), strict=True):
         path.write_text(f"{region}\n")
-    lists, texts = choose_regions(make_rows(), files, (10.0, 10.0), 3, tmp_path / "out", run)
+    lists, texts = choose_regions(make_rows(), files, *where, run)
     assert lists.test == ("1111",) and not texts

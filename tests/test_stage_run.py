@@ -185,6 +185,12 @@ def test_a_failed_run_leaves_its_exclusions(tmp_path, capsys):
     with pytest.raises(UserError, match="disk"), stage_run(UserDefinitions(), output):
         raise UserError("the disk is full")
     assert "b.fits" in Path(f"{output}.excluded.csv").read_text(), "a run that left nothing out changes nothing"
+    output.write_text("of a complete run")
+    with pytest.raises(UserError, match="nothing is left"), stage_run(UserDefinitions(), output) as run:
+        run.exclude("c.fits", "NaN pixels")
+        raise UserError("nothing is left")
+    assert "b.fits" in Path(f"{output}.excluded.csv").read_text(), "it belongs to the output that is there"
+    assert "c.fits" in Path(f"{output}.failed.excluded.csv").read_text()
 
 
 SAY_AND_EXCLUDE = """

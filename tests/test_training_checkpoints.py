@@ -126,6 +126,42 @@ def test_heads_of_other_settings_are_set_aside_and_used_again_with_theirs(tmp_pa
     assert [path.name for path in folder.glob("*.keras")] == ["head_VGG_x_epoch_001.keras"]
 
 
+@pytest.mark.parametrize("state", [None, "", "{", "[]", '{"records": []}', '{"identity": "old", "records": [1]}'])
+def test_heads_whose_state_is_lost_are_kept_each_time(tmp_path, run, three_epochs, capsys, state):
+    first = (tmp_path / "head_VGG_x_epoch_001.keras").read_bytes()
+    kept = [first]
+    for folder in ("other_training_x_unknown", "other_training_x_unknown_2"):
+        if state is None:
+            three_epochs.state_file.unlink()
+        else:
+            three_epochs.state_file.write_text(state)
+        again = Checkpoints(tmp_path, "_x", IDENTITY)
+        assert again.resume(5, run) is None
+        text = capsys.readouterr().out
+        assert f"they are of unknown settings; kept in {tmp_path / folder}\n" in text
+        assert "used again" not in text
+        assert (tmp_path / folder / "head_VGG_x_epoch_001.keras").read_bytes() == kept[-1]
+        again.save(new_head(6, 7, 0.001), record(0.1))
+        kept.append((tmp_path / "head_VGG_x_epoch_001.keras").read_bytes())
+    assert kept[0] != kept[1]
+    assert (tmp_path / "other_training_x_unknown" / "head_VGG_x_epoch_001.keras").read_bytes() == first
+    assert len(list(tmp_path.rglob("head_VGG_x_epoch_*.keras"))) == 3 + 1 + 1
+
+
+def test_a_head_set_aside_is_not_replaced_by_another_of_its_name(tmp_path, run, three_epochs, capsys):
+    other = IDENTITY | {"learning_rate": 0.1}
+    Checkpoints(tmp_path, "_x", other).resume(5, run)
+    (folder,) = tmp_path.glob("other_training_x_*")
+    heads = {path.name: path.read_bytes() for path in folder.glob("*.keras")}
+    (tmp_path / "head_VGG_x_epoch_001.keras").write_bytes(b"of the user")
+    (tmp_path / "training_x.json").write_bytes((folder / "training_x.json").read_bytes())
+    capsys.readouterr()
+    Checkpoints(tmp_path, "_x", other).resume(5, run)
+    assert f"(learning_rate); kept in {folder}_2\n" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in folder.glob("*.keras")} == heads
+    assert (tmp_path / f"{folder.name}_2" / "head_VGG_x_epoch_001.keras").read_bytes() == b"of the user"
+
+
 @pytest.mark.parametrize("moves", range(1, 6))
 def test_a_kill_while_heads_are_moved_loses_none(tmp_path, run, three_epochs, monkeypatch, moves):
     real, done = Path.replace, []

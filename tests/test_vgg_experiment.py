@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from vgg_lab import NARROW, make_dataset, refuse, settings
 
-from classifier_VGG import image_rows, vgg_experiment, vgg_judgement, vgg_modes
+from classifier_VGG import image_rows, vgg_experiment, vgg_forecast, vgg_judgement, vgg_modes
 from classifier_VGG.device import prepare_device
 from classifier_VGG.vgg16_network import build_backbone
 from classifier_VGG.vgg16_weights import random_weights
 from classifier_VGG.VGG_transfer_learning import main, settings_text
+from general_code import stage_run
+from general_code.stage_files import UserError
 from general_code.stage_run import StageRun
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras' variables under numpy 2
@@ -106,6 +108,35 @@ def test_a_network_that_says_nothing_is_an_error(copy, lab):
         main(copy(weights=str(lab / "nan.keras")))
 
 
+def forecast_of(lab, model):
+    """Return the forecast of an image by a model."""
+    with (model.parent / "forecast.log").open("w") as log:
+        return vgg_forecast.forecast_with_vgg(model, sorted((lab / "fits" / "1158").iterdir())[:1], StageRun(log))
+
+
+@pytest.mark.parametrize("stopped", ["judge", "sidecar"])
+def test_a_stop_leaves_no_model_that_is_used_with_the_calibration_of_another(lab, tmp_path, monkeypatch, stopped):
+    """Copies have other times than the originals, and are as good."""
+    shutil.copytree(lab / "VGG", tmp_path / "VGG", copy_function=shutil.copyfile)
+    model = tmp_path / "VGG" / "VGG_model.keras"
+    before, first = model.read_bytes(), forecast_of(lab, model)["decision_value"][0]
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    user = settings(lab, epochs=1, output_dir=tmp_path / "VGG", learning_rate=0.02)
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(*((vgg_judgement, "judge") if stopped == "judge" else (stage_run, "_write_sidecar")), stop)
+        main(user)
+    assert (model.read_bytes() == before) == (stopped == "judge")
+    if stopped == "sidecar":
+        with pytest.raises(UserError, match=r"is not the one that '.*VGG_model.keras.json' is about") as caught:
+            forecast_of(lab, model)
+        assert "\n" not in str(caught.value)
+    main(user)
+    assert forecast_of(lab, model)["decision_value"][0] != first
+
+
 def test_persistence_counts_the_labelled_size_in_the_event_list(lab, tmp_path):
     (lab / "training.csv.json").write_text(json.dumps({"counts": {"flare_size": "M1.0"}}))
     (tmp_path / "events.txt").write_text("2011 02 14,2000,1158,C5.0\n2011 02 15,0030,1158,M2.0\n"
@@ -117,7 +148,7 @@ def test_persistence_counts_the_labelled_size_in_the_event_list(lab, tmp_path):
     # images of 1158 every 12 minutes from 00:00, of which 0, 3 and 6 flare; the M2.0 is known from number 3 on
     assert scores["TPR"] == pytest.approx(2 / 3)
     assert scores["TNR"] == pytest.approx(2 / 5)
-    assert "known here" not in json.dumps(report["remarks"])
+    assert not any("No sidecar tells" in remark for remark in report["remarks"])
     text = (lab / "VGG" / "VGGClassifierStats_trainvaltest.txt").read_text()
     assert text.startswith("Epoch 1 of 1, the one of largest validation TSS")
     assert text.count("validation: ") == 1

@@ -22,8 +22,8 @@ Usage
 
 import os
 
-# several threads gain little with so few rows, and lose much where the cores are busy
-os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+if __name__ == "__main__":  # several threads gain little with so few rows, and lose much where the cores are busy
+    os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 import argparse
 import sys
