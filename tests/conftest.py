@@ -1,11 +1,16 @@
 """What all tests share: where the real data lies."""
 
+import signal
 import tarfile
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# a shell starts background jobs deaf to Ctrl-C, and what they start inherits it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
