@@ -13,7 +13,7 @@ help:
 	@echo "make example ARCHIVE=DIR             run the stages on DIR/active_regions, DIR/SRS and DIR/Events"
 	@echo "make archive-experiment ARCHIVE=DIR  activity features and forecasts on the archive of 2010-2018, no images"
 	@echo "make test                            run the linter and the tests"
-	@echo "make coverage                        run the tests and show which lines they reach"
+	@echo "make coverage                        run the tests and show which lines they reach (20 minutes)"
 	@echo "make benchmark                       time the stages (on an otherwise idle machine)"
 	@echo "make browser                         install Chromium and its driver (Debian, as root)"
 	@echo "make clean                           remove .venv and the caches; data/ and results/ stay"
