@@ -114,7 +114,7 @@ def read_pictures(chosen: pd.DataFrame, user: UserDefinitions,
         Title, image, and its strong neutral line.
     """
     from classifier_SVM.feature_rows import reason_and_detail  # these take a second, which --help need not
-    from classifier_SVM.magnetogram_figure import neutral_line
+    from classifier_SVM.magnetogram_figure import strong_neutral_line
 
     pictures = []
     paths = find_image_paths(chosen["filename"], user.dataset_dir, user.image_format, run)
@@ -124,7 +124,7 @@ def read_pictures(chosen: pd.DataFrame, user: UserDefinitions,
             continue
         try:
             image = read_magnetogram(path)
-            line = neutral_line(image, strong=True)
+            line = strong_neutral_line(image)
         except ValueError as error:
             run.exclude(path.name, *reason_and_detail(error, path))
             continue

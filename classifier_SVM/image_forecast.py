@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from classifier_SVM.FeaturesetTools import concatVals
 from classifier_SVM.machines import feature_effects
-from classifier_SVM.magnetogram_figure import SHOWN_FIELD, neutral_line, plot_magnetogram
+from classifier_SVM.magnetogram_figure import SHOWN_FIELD, plot_magnetogram, strong_neutral_line
 from classifier_SVM.model_file import FlareModel
 from classifier_SVM.weight_figure import plot_effects
 from general_code.image_names import parse_image_names
@@ -174,11 +174,11 @@ def write_image_figure(path: Path, image: Path, model: FlareModel, features: np.
     figure = Figure(figsize=(13, 5.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     field, image_format = read_magnetogram(image), image.suffix.lower().removeprefix(".")
-    plot_magnetogram(left, field, neutral_line(field, strong=False), image_format)
+    plot_magnetogram(left, field, strong_neutral_line(field), image_format)
     figure.colorbar(left.images[0], ax=left, label=f"line-of-sight field [{SHOWN_FIELD[image_format][1]}]", shrink=0.8,
                     extend="both")
     left.set(xlabel="x [pixels]", ylabel="y [pixels]")
-    left.set_title(f"{image.name}\norange: neutral line", fontsize="small")
+    left.set_title(f"{image.name}\norange: strong neutral line", fontsize="small")
     names = (*model.feature_names, *model.extra_feature_names)
     plot_effects(right, names, effects, SHOWN_FEATURES)
     right.set_xlabel("against a flare  <  0  <  for a flare\n[decision value beside that of the mean training image]")

@@ -11,21 +11,18 @@ NEUTRAL_LINE_COLOUR = "#E69F00"  # orange of the Okabe-Ito palette: seen on grey
 SHOWN_FIELD = {"fits": (500.0, "G"), "png": (20.0, "grey levels")}  # where the grey scale ends; 25 G a level
 
 
-def neutral_line(image: np.ndarray, strong: bool) -> np.ndarray:
-    """Return the pixels of the neutral line that the features count.
+def strong_neutral_line(image: np.ndarray) -> np.ndarray:
+    """Return the pixels of the neutral line that feature 8 ("NL length") counts: the rest fills the quiet Sun.
 
     Parameters
     ----------
     image : numpy.ndarray
         Shape (ny, nx): field [G], or grey levels minus 128.
-    strong : bool
-        False: the whole line, which feature 10 ("NL gradient-weighted length") counts. True: where the gradient is at
-        least 0.2 times the largest on it, which feature 8 ("NL length") counts.
 
     Returns
     -------
     numpy.ndarray
-        bool, shape (ny, nx).
+        bool, shape (ny, nx): where the gradient is at least 0.2 times the largest on the line.
 
     Raises
     ------
@@ -37,7 +34,7 @@ def neutral_line(image: np.ndarray, strong: bool) -> np.ndarray:
     points, _ = trace_neutral_line(field.smoothable, True)
     mask = np.zeros(image.shape, dtype=bool)
     pixels = points[:, 0]
-    if strong and pixels.size:
+    if pixels.size:
         on_line = magnitude.reshape(-1)[pixels]
         pixels = pixels[on_line >= STRONG * on_line.max()]
     mask.reshape(-1)[pixels] = True
@@ -54,7 +51,7 @@ def plot_magnetogram(ax: Axes, image: np.ndarray, line: np.ndarray, image_format
     image : numpy.ndarray
         Shape (ny, nx), finite: field [G], or grey levels minus 128.
     line : numpy.ndarray
-        bool, shape (ny, nx); see `neutral_line`.
+        bool, shape (ny, nx); see `strong_neutral_line`.
     image_format : {"fits", "png"}
         Which of the two units.
 

@@ -7,7 +7,7 @@ from PIL import Image
 from classifier_SVM import Contact_Sheet
 from classifier_SVM.Contact_Sheet import UserDefinitions, choose_images
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES, concatVals
-from classifier_SVM.magnetogram_figure import neutral_line
+from classifier_SVM.magnetogram_figure import strong_neutral_line
 from general_code.label_file import read_label_file
 from general_code.magnetograms import write_magnetogram
 from tests.feature_dataset import exclusions
@@ -23,10 +23,8 @@ def bipole():
 
 
 def test_the_line_drawn_has_the_pixels_that_feature_8_counts(bipole):
-    line = neutral_line(bipole, strong=True)
+    line = strong_neutral_line(bipole)
     assert line.sum() == concatVals(bipole)[FEATURE_NAMES.index("NL length")]
-    assert neutral_line(bipole, strong=False).sum() == concatVals(bipole)[
-        FEATURE_NAMES.index("NL gradient-weighted length")]
     rows, columns = np.nonzero(line)
     assert abs(np.median(columns) - 48) < 4, "it runs between the polarities"
 
@@ -34,7 +32,7 @@ def test_the_line_drawn_has_the_pixels_that_feature_8_counts(bipole):
 def test_no_contour_no_line():
     field = np.full((40, 40), 100.0)
     field[0, 0] = 99.0
-    assert not neutral_line(field, strong=True).any() and not neutral_line(field, strong=False).any()
+    assert not strong_neutral_line(field).any()
 
 
 def label_file(folder, labels):

@@ -8,7 +8,7 @@ import pytest
 from test_Forecast_AR import bipole, write_model
 
 from classifier_SVM import image_forecast as imf
-from classifier_SVM.FeaturesetTools import concatVals
+from classifier_SVM.FeaturesetTools import FEATURE_NAMES, concatVals
 from classifier_SVM.model_file import load_model
 from general_code.magnetograms import write_magnetogram
 from general_code.stage_files import UserError
@@ -55,5 +55,5 @@ def test_the_figure_has_the_field_with_its_neutral_line_and_a_scale(tmp_path, mo
     imf.write_image_figure(tmp_path / "x.png", tmp_path / "x.fits", model, concatVals(bipole()), forecast)
     left, _, scale = figures[0].axes
     assert left.images[0].get_clim() == (-500, 500)
-    assert len(left.collections[0].get_offsets()) == concatVals(bipole())[9]
+    assert len(left.collections[0].get_offsets()) == concatVals(bipole())[FEATURE_NAMES.index("NL length")]
     assert scale.get_ylabel() == "line-of-sight field [G]"
