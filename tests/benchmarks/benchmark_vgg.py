@@ -43,7 +43,7 @@ class UserDefinitions:
     """Sizes of the measurement."""
 
     images: int = 64  # passed through VGG16; a batch is half of them
-    fits_images: int = 256  # of 600x600 pixels; fewer mostly measure the start of the processes
+    fits_images: int = 64  # of 600x600 pixels
     head_rows: int = 200_000  # of 4096 float16 on disk; the epoch's time is given for 759,357
     repeats: int = 3  # the fastest counts
     jobs: int = 2  # processes that read FITS
