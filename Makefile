@@ -8,7 +8,7 @@ BIN := .venv/bin
 .PHONY: help setup example archive-experiment test coverage benchmark browser clean
 
 help:
-	@echo "make setup                           make .venv from requirements.txt and requirements-dev.txt"
+	@echo "make setup                           make .venv with the exact versions of requirements-lock.txt"
 	@echo "make example                         run every stage on a small simulated archive"
 	@echo "make example ARCHIVE=DIR             run the stages on DIR/active_regions, DIR/SRS and DIR/Events"
 	@echo "make archive-experiment ARCHIVE=DIR  activity features and forecasts on the archive of 2010-2018, no images"
@@ -20,12 +20,13 @@ help:
 
 setup: .venv/installed
 
-.venv/installed: requirements.txt requirements-dev.txt
+.venv/installed: requirements.txt requirements-dev.txt requirements-lock.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit( \
 	"Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is %d.%d; name another: make setup PYTHON=python3.12" % v)'
 	@echo "Setting up .venv (a few minutes, about 2 GB) ..."
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --requirement requirements.txt --requirement requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --requirement requirements.txt --requirement requirements-dev.txt \
+	--constraint requirements-lock.txt
 	@touch $@
 
 example: setup
@@ -45,7 +46,7 @@ coverage: export COVERAGE_FILE = $(CURDIR)/.coverage
 coverage: setup
 	@$(BIN)/python -m coverage erase --rcfile tests/coverage.cfg
 	@$(BIN)/python -m coverage run --rcfile tests/coverage.cfg -m pytest -q
-	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run --rcfile tests/coverage.cfg -m pytest -q tests/test_FunctionsP3.py \
+	@NUMBA_DISABLE_JIT=1 $(BIN)/python -m coverage run --rcfile tests/coverage.cfg -m pytest -q tests/classifier_SVM/test_FunctionsP3.py \
 	-k "not golden and not compiler" -W ignore::RuntimeWarning
 	@$(BIN)/python -m coverage combine --quiet --rcfile tests/coverage.cfg
 	@$(BIN)/python -m coverage report --rcfile tests/coverage.cfg

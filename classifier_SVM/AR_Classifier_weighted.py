@@ -1,7 +1,7 @@
-"""Train a flare classifier on the features of images, split by active region, and judge it.
+"""Train a flare classifier on the features of images, split by active region, and evaluate it.
 
 Reads
-    feature_file          29 features, 0/1 class, flare class, file name (FeaturesetTools), of stage 4 or Dryad
+    feature_file          29 features, 0/1 class, flare class, file name (FeaturesetTools), of stage 4 or published
     label_file            `filename,class` a line, in place of `feature_file` "": the extra features are all there is
     extra_feature_file    header `filename,...`, further numbers by image, joined by file name (BuildActivityFeatures)
     the three lists       one region number a line; if none exists, a seeded draw is written to `output_dir`
@@ -14,14 +14,15 @@ Writes to `output_dir`; {c} is the class type
     ARClassifierStats_weighted_trainvaltest_{c}{suffix}.txt, .json    verdict; TPR, TNR, HSS, TSS, AUC, Brier, BSS
                                                           (95 % intervals over regions) for test, validation, training,
                                                           beside climatology and persistence
-    …_model.pickle, …_model.json                          the trained machine; the JSON loads without pickle
+    …_model.skops, …_model.pickle                         the trained classifier; .skops loads without running code
+    feature_weights_{c}{suffix}.csv                       feature,minimum,range,weight of linear classifiers: decision
+                                                          value = sum of weight x (value - minimum) / range + intercept
     predictions_{c}{suffix}.csv                           filename,class,probability,decision,split
     scores_{c}{suffix}.png, roc_…, reliability_…, feature_weights_…
 
-Classes are weighted inversely to their frequency; hinge loss, C as in libsvm, the intercept is not penalised.
-linear: the exact optimum over all training rows (linear_svm.py), seconds. rbf: libsvm on at most `max_rbf_rows`.
-gradient_boosting: scikit-learn's histogram boosting. The decision is at 0 whatever the calibration says; calibration
-and the second threshold are chosen on the validation rows, and the test rows choose nothing.
+Classes are weighted inversely to their frequency; hinge loss, C as in libsvm, the intercept is not penalised. rbf is
+fitted to at most `max_rbf_rows`. The decision is at 0 whatever the calibration says; calibration and the second
+threshold are chosen on the validation rows, and the test rows choose nothing.
 
 Usage
     python classifier_SVM/AR_Classifier_weighted.py
@@ -31,246 +32,266 @@ References
     Boucheron, Vincent, Grajeda and Wuest 2023, Scientific Data 10, 825.
 """
 
+import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
-from classifier_SVM.activity_sources import FLARE_SOURCES
-from classifier_SVM.extra_features import write_extra_features
-from classifier_SVM.FeaturesetTools import FEATURE_NAMES, write_feature_table
-from classifier_SVM.machines import CLASS_TYPES, Machine, draw_rows, fit_machine, plain_machine
-from classifier_SVM.model_file import FlareModel, current_versions, save_model
-from classifier_SVM.scaling import Scaling, fit_scaling, weight_text
-from classifier_SVM.split_images import choose_regions, split_rows
-from classifier_SVM.training_rows import Rows, read_rows
-from classifier_SVM.weight_figure import write_weight_figure
-from general_code.drawn_lists import write_drawn_lists
-from general_code.event_list import optional_event_list
-from general_code.flares import EventList
-from general_code.forecast_calibration import Calibration
-from general_code.forecast_evaluation import calibrate, evaluate_forecast, flare_text, forecast_rows
-from general_code.forecast_report import summary_lines, write_evaluation
-from general_code.label_file import STAGE_3_FLARE_SIZE, label_size, label_window_hours
-from general_code.region_splits import SPLIT_FILES
-from general_code.stage_files import OptionalPath, UserError, atomic_write, given, refuse_inputs, require_free_space
-from general_code.stage_run import StageRun, read_sidecar, stage_main, stage_run
+from pydantic import Field, NonNegativeInt
+
+from classifier_SVM.FeaturesetTools import FLARE_SOURCES, Scaling, fit_scaling, weight_text, write_feature_table
+from classifier_SVM.training.classifiers import CLASS_TYPES, decision_values, draw_rows, fit_classifier
+from classifier_SVM.training.figures import write_weight_figure
+from classifier_SVM.training.model_file import LIMITS, FlareModel, save_model
+from classifier_SVM.training.training_rows import Rows, read_rows
+from general_code.evaluation.evaluate import (
+    SPLIT_FILES,
+    calibrate,
+    evaluate_forecast,
+    flare_text,
+    forecast_rows,
+    report_splits,
+)
+from general_code.evaluation.report import write_evaluation
+from general_code.evaluation.scores import Calibration
+from general_code.evaluation.splits import Draw, RegionLists, assign_splits, choose_lists, report_unlisted
+from general_code.images.label_file import STAGE_3_FLARE_SIZE, label_size, label_window_hours
+from general_code.noaa.flares import OptionalFlareSize, optional_event_list
+from general_code.stage.files import UserError, atomic_write, is_set, refuse_inputs, require_free_space, write_csv
+from general_code.stage.run import (
+    OptionalPath,
+    Percent,
+    Settings,
+    StageRun,
+    Suffix,
+    command_line,
+    read_sidecar,
+    stage_main,
+    stage_run,
+)
 
 
 ## User Definitions
-@dataclass(frozen=True)
-class UserDefinitions:
-    """Settings; every one can be overridden for one run, e.g. `--flare-size M1.0`."""
-
-    feature_file: OptionalPath = Path("results/features.csv")  # feature table; "": train on the extra features alone
-    label_file: Path = Path("data/Labels.txt")  # labels, read only when feature_file is ""
-    extra_feature_file: OptionalPath = Path("")  # further features by file name; "": none
-    output_dir: Path = Path("results/SVM")  # folder of all outputs
-    suffix: str = ""  # added to the names of the outputs
+class UserDefinitions(Settings):
+    feature_file: OptionalPath = "results/features.csv"  # feature table; "": train on the extra features alone
+    label_file: Path = "data/Labels.txt"  # labels, read only when feature_file is ""
+    extra_feature_file: OptionalPath = ""  # further features by file name; "": none
+    output_dir: Path = "results/SVM"  # folder of all outputs
+    suffix: Suffix = ""  # added to the names of the outputs
     class_type: Literal["linear", "rbf", "logistic", "gradient_boosting"] = "linear"  # the classifier
-    flare_size: str = ""  # smallest flare that counts, e.g. M1.0; "": the table's 0/1 column (any label but 0)
-    test_ar_list: Path = Path("data/List_of_AR_in_Test_Data_by_AR.csv")  # regions of the test set
-    validation_ar_list: Path = Path("data/List_of_AR_in_Validation_data_by_AR.csv")  # regions of the validation set
-    train_ar_list: OptionalPath = Path("data/List_of_AR_in_Train_Data_by_AR.csv")  # training; missing: all others
-    test_percent: float = 10.0  # of the regions, for a draw when none of the lists exists [%]
-    validation_percent: float = 10.0  # of the regions, for a draw [%]
-    seed: int = 0  # of the draws and the bootstrap
-    C: float = 1.0  # cost of a row on the wrong side, as in libsvm; larger fits closer
-    max_rbf_rows: int = 20000  # training rows of the rbf SVM; more are drawn by region
-    event_list: OptionalPath = Path("data/eventList.txt")  # flares for the persistence rows; "": none
+    flare_size: OptionalFlareSize = ""  # smallest flare that counts, e.g. M1.0; "": the table's 0/1 column
+    test_ar_list: Path = "data/List_of_AR_in_Test_Data_by_AR.csv"  # regions of the test set
+    validation_ar_list: Path = "data/List_of_AR_in_Validation_data_by_AR.csv"  # regions of the validation set
+    train_ar_list: OptionalPath = "data/List_of_AR_in_Train_Data_by_AR.csv"  # training; missing: all others
+    test_percent: Percent = 10.0  # of the regions, for a draw when none of the lists exists [%]
+    validation_percent: Percent = 10.0  # of the regions, for a draw [%]
+    redraw: bool = False  # True: draw the regions again, in place of the lists drawn before into output_dir
+    seed: NonNegativeInt = 0  # of the draws and the bootstrap
+    C: Annotated[float, Field(gt=0, le=1e12)] = 1.0  # cost of a row on the wrong side, as in libsvm; larger fits closer
+    max_rbf_rows: Annotated[int, Field(ge=2)] = 20000  # training rows of the rbf SVM; more are drawn by region
+    event_list: OptionalPath = "data/eventList.txt"  # flares for the persistence rows; "": none
 ## End User Definitions
 
 
 BYTES_A_NUMBER = 24  # of text, file names and classes included
+LARGEST_GAP = 1e-3  # of the objective: beyond it the linear SVM is not the one that was asked for
 
 
 @stage_main
 def main(user: UserDefinitions) -> None:
     """Run the stage."""
-    inputs = [user.feature_file, user.label_file, user.extra_feature_file, user.event_list, user.test_ar_list,
-              user.validation_ar_list, user.train_ar_list]
-    _check_settings(user, inputs)
-    with stage_run(user, output=_outputs(user)["statistics"], inputs=inputs) as run:
-        rows = _read_features(user, run)
+    outputs = output_paths(user)
+    lists = user.test_ar_list, user.validation_ar_list, user.train_ar_list
+    inputs = [user.feature_file, user.label_file, user.extra_feature_file, user.event_list, *lists]
+    refuse_inputs(outputs.values(), inputs)
+    with stage_run(user, output=outputs["statistics"], inputs=inputs) as run:
+        rows = read_features(user, run)
         events = optional_event_list(user.event_list, run)
-        lists, drawn = choose_regions(rows, (user.test_ar_list, user.validation_ar_list, user.train_ar_list),
-                                      (user.test_percent, user.validation_percent), user.seed, user.output_dir,
-                                      _outputs(user)["statistics"], run)
-        rows, split = split_rows(rows, lists, run)
-        training = split == "training"
-        _check_training(rows.labels["class"][training])
-        scaling = fit_scaling(rows.values[training])
-        _say_foreign_weights(user, rows, scaling, run)
-        rows = replace(rows, values=scaling.apply(rows.values))
-        machine, estimator = _train(user, rows.where(training), run)
-        forecast, calibration, report = _judge(user, rows, split, machine, estimator, events, run)
-        _write_split_tables(user, rows, split, scaling, run)
-        _write_model(user, rows, split, FlareModel(
-            user.class_type, machine, scaling, rows.image_names, rows.extra_names, rows.values[training].mean(axis=0),
-            calibration, report["validation_threshold"], run.counts["flare_size"], report["flare_window_hours"],
-            _image_format(rows), _flare_sources(user.extra_feature_file), current_versions()), estimator)
-        _write_scores(user, report, forecast, run)
-        if drawn:
-            run.counts["drawn_lists"] = write_drawn_lists(drawn)
+        draw = Draw(user.test_percent, user.validation_percent, user.seed, user.redraw)
+        regions = choose_lists(rows.labels["region"], rows.labels["class"], list_files=lists,
+                               output_dir=user.output_dir, draw=draw, run=run)
+        rows, split = split_rows(rows, regions, run)
+        rows, scaling = scale_rows(rows, split == "training")
+        estimator = train(user, rows.where(split == "training"), run)
+        forecast, calibration = forecast_all(rows, split, estimator, run)
+        report = evaluate(user, forecast, calibration, events, run)
+        write_split_tables(outputs, rows, split, scaling, run)
+        model = make_model(user, rows, split, estimator=estimator, scaling=scaling, calibration=calibration,
+                           threshold=report["validation_threshold"])
+        save_model(outputs["model"], model)
+        write_weights(outputs, model, rows.where(split != "test"))
+        write_evaluation(report, forecast, outputs["statistics"], f"{user.class_type}{user.suffix}", run)
 
 
-def _outputs(user: UserDefinitions) -> dict[str, Path]:
+def output_paths(user: UserDefinitions) -> dict[str, Path]:
     """Return the paths of the outputs by what they hold."""
-    stem = f"ARClassifierStats_weighted_trainvaltest_{user.class_type}{user.suffix}"
+    kind = f"{user.class_type}{user.suffix}"
+    stem = f"ARClassifierStats_weighted_trainvaltest_{kind}"
     names = {"statistics": f"{stem}.txt", "model": f"{stem}_model", "weights": f"Weight{user.suffix}.txt",
-             "predictions": f"predictions_{user.class_type}{user.suffix}.csv",
-             "weight_figure": f"feature_weights_{user.class_type}{user.suffix}.png"}
-    names |= {split: f"{word}_Data_by_AR{user.suffix}.csv" for split, word in SPLIT_FILES.items()}
-    names |= {f"{split} extra": f"{word}_Extra{user.suffix}.csv" for split, word in SPLIT_FILES.items()}
+             "predictions": f"predictions_{kind}.csv", "weight_figure": f"feature_weights_{kind}.png",
+             "linear_weights": f"feature_weights_{kind}.csv"}
+    for split, word in SPLIT_FILES.items():
+        names |= {split: f"{word}_Data_by_AR{user.suffix}.csv", f"{split} extra": f"{word}_Extra{user.suffix}.csv"}
     return {key: user.output_dir / name for key, name in names.items()}
 
 
-def _check_settings(user: UserDefinitions, inputs: list[Path]) -> None:
-    """Raise UserError for settings that cannot be, and for an output that is an input."""
-    if user.seed < 0:
-        raise UserError(f"seed: expected a number from 0, got {user.seed}")
-    if not 0 < user.C < float("inf") or user.max_rbf_rows < 2:
-        raise UserError(f"expected a finite C above 0 and max_rbf_rows from 2, got C={user.C}, "
-                        f"max_rbf_rows={user.max_rbf_rows}")
-    if set(user.suffix) & set('/\\:*?"<>|'):
-        raise UserError(f"suffix: expected letters that a file name may have, got '{user.suffix}'")
-    if given(user.event_list) and user.event_list.is_dir():
-        raise UserError(f"event_list: expected a file, '{user.event_list}' is a folder; name a list, or \"\" for none")
-    refuse_inputs(_outputs(user).values(), inputs)
+def source_of(user: UserDefinitions) -> Path:
+    """Return the file that names images and classes."""
+    return user.feature_file if is_set(user.feature_file) else user.label_file
 
 
-def _read_features(user: UserDefinitions, run: StageRun) -> Rows:
-    """Read features and labels, say how many."""
-    source = user.feature_file if given(user.feature_file) else user.label_file
-    run.say(f"Reading {source}" + (f" and {user.extra_feature_file}" if given(user.extra_feature_file) else ""))
+def read_features(user: UserDefinitions, run: StageRun) -> Rows:
+    """Read features and classes, and report how many."""
+    more = f" and {user.extra_feature_file}" if is_set(user.extra_feature_file) else ""
+    run.report(f"Reading {source_of(user)}{more}")
     rows = read_rows(user.feature_file, user.label_file, user.extra_feature_file, user.flare_size, run)
     flaring = int(rows.labels["class"].sum())
-    run.say(f"{len(rows.labels):,} images of {rows.labels['region'].nunique():,} regions, {flaring:,} with a flare "
-            f"({user.flare_size or 'any label but 0'}), {len(rows.names)} features")
+    run.report(f"{len(rows.labels):,} images of {rows.labels['region'].nunique():,} regions, {flaring:,} with a flare "
+               f"({user.flare_size or 'any label but 0'}), {len(rows.names)} features")
     run.count("images", len(rows.labels))
     run.count("images with a flare", flaring)
+    report_older_table(user.feature_file, run)
     return rows
 
 
-def _check_training(classes) -> None:
-    """Raise UserError unless the training rows hold two classes."""
+def report_older_table(feature_file: Path, run: StageRun) -> None:
+    """Warn when the labels that stage 4 put into the table were written again since."""
+    sidecar = Path(f"{feature_file}.json")
+    labels = Path((read_sidecar(feature_file) or {"settings": {}})["settings"].get("label_file", ""))
+    if is_set(feature_file) and labels.is_file() and labels.stat().st_mtime > sidecar.stat().st_mtime:
+        run.report(f"ATTENTION: {labels} was written after {feature_file}, whose labels may be others; start "
+                   "BuildMasterFeatureSet_mp.py again to use the new ones")
+
+
+def split_rows(rows: Rows, lists: RegionLists, run: StageRun) -> tuple[Rows, np.ndarray]:
+    """Return the rows of regions in a list, and the split of each: "test", "validation" or "training"."""
+    report_unlisted(rows.labels["region"], lists, run)
+    split = assign_splits(rows.labels["region"], lists)
+    for name in rows.labels["filename"][split == ""]:
+        run.exclude(name, "region in no list", subject="images")
+    rows, split = rows.where(split != ""), split[split != ""]
+    report_splits(rows.labels["region"], rows.labels["class"], split, run)
+    return rows, split
+
+
+def scale_rows(rows: Rows, training: np.ndarray) -> tuple[Rows, Scaling]:
+    """Scale all rows by the range of the training rows, which must hold two classes."""
+    classes = rows.labels["class"][training]
     if not 0 < classes.sum() < len(classes):
         raise UserError(f"training: expected images with and without a flare, got {int(classes.sum()):,} with and "
                         f"{int(len(classes) - classes.sum()):,} without; check lists and flare_size, or add images")
+    scaling = fit_scaling(rows.values[training])
+    return replace(rows, values=scaling.apply(rows.values)), scaling
 
 
-def _say_foreign_weights(user: UserDefinitions, rows: Rows, scaling: Scaling, run: StageRun) -> None:
-    """Say when the weight file of an earlier run belongs to another table: it is replaced, never used."""
-    path = _outputs(user)["weights"]
-    if path.is_file() and (not rows.image_names or path.read_bytes() != _image_weights(scaling).encode()):
-        fate = "replaced" if rows.image_names else "left as it is"
-        run.say(f"{path} is of another table or split: not used, {fate}")
-
-
-def _image_weights(scaling: Scaling) -> str:
-    """Return the weight file's text: the scaling of the 29 image features."""
-    images = slice(len(FEATURE_NAMES))
-    return weight_text(Scaling(scaling.minimum[images], scaling.maximum[images]))
-
-
-def _train(user: UserDefinitions, training: Rows, run: StageRun) -> tuple[Machine, Any]:
-    """Fit the classifier to the scaled training rows; return it in plain form and as scikit-learn fits it."""
+def train(user: UserDefinitions, training: Rows, run: StageRun) -> Any:
+    """Fit the classifier to the scaled training rows."""
     used = np.arange(len(training.labels))
     if user.class_type == "rbf" and len(used) > user.max_rbf_rows:
         used = draw_rows(training.labels, user.max_rbf_rows, user.seed)
-        run.say(f"ATTENTION: the rbf SVM is fitted to {len(used):,} of the {len(training.labels):,} training rows, "
-                "drawn in proportion from every region (max_rbf_rows); its time grows with the square of the rows")
-    run.say(f"Fitting the {CLASS_TYPES[user.class_type]} to {len(used):,} rows")
+        run.report(f"ATTENTION: the rbf SVM is fitted to {len(used):,} of the {len(training.labels):,} training rows, "
+                   "drawn in proportion from every region (max_rbf_rows); its time grows with the square of the rows")
+    run.report(f"Fitting the {CLASS_TYPES[user.class_type]} to {len(used):,} rows")
     classes = training.labels["class"].to_numpy()[used]
     if classes.min() == classes.max():
         raise UserError(f"max_rbf_rows {user.max_rbf_rows}: the drawn rows hold one class only; raise it")
-    values = training.values if len(used) == len(training.values) else training.values[used]
-    estimator = fit_machine(user.class_type, values, classes, user.C, user.seed)
-    run.counts["rows fitted"] = len(used)
+    values = training.values if len(used) == len(training.values) else training.values[used]  # no copy of all
+    estimator = fit_classifier(user.class_type, values, classes, user.C, user.seed)
+    run.count("rows fitted", len(used))
     if user.class_type == "linear":
-        run.say(f"Objective {estimator.objective_:.8g}, at most {estimator.duality_gap_ / estimator.objective_:.1e} of "
-                f"it above the optimum (duality gap), {estimator.n_iter_} steps")
+        share = estimator.duality_gap_ / estimator.objective_
+        if share > LARGEST_GAP:
+            raise UserError(f"C: the linear SVM did not converge with C {user.C:g}: up to {share:.1e} of its objective "
+                            f"is above the optimum, allowed {LARGEST_GAP:g}; take a smaller C")
+        run.report(f"Objective {estimator.objective_:.8g}, at most {share:.1e} of it above the optimum (duality gap), "
+                   f"{estimator.n_iter_} steps")
         run.counts |= {"objective": estimator.objective_, "duality gap": estimator.duality_gap_}
-    return plain_machine(estimator), estimator
+    return estimator
 
 
-def _write_split_tables(user: UserDefinitions, rows: Rows, split: np.ndarray, scaling: Scaling, run: StageRun) -> None:
+def forecast_all(rows: Rows, split: np.ndarray, estimator: Any,
+                 run: StageRun) -> tuple[pd.DataFrame, Calibration | None]:
+    """Forecast all rows, and calibrate on the validation rows."""
+    run.report("Forecasting all rows, calibrating on validation, scores with bootstrap over regions")
+    scores = decision_values(estimator, rows.values)
+    return calibrate(forecast_rows(rows.labels["filename"], rows.labels["class"], scores, scores > 0, split))
+
+
+def evaluate(user: UserDefinitions, forecast: pd.DataFrame, calibration: Calibration | None, events: Any,
+             run: StageRun) -> dict:
+    """Evaluate the forecast at the size and window of its labels, as far as they are known."""
+    size, hours = user.flare_size or label_size(source_of(user)), label_window_hours(source_of(user))
+    run.counts |= {"flare_size": size, "flare_window_hours": hours if np.isfinite(hours) else ""}
+    run.report(f"Forecast: flares of {flare_text(size or STAGE_3_FLARE_SIZE, hours)}")
+    remarks = [] if size else ["The labels do not record their smallest flare size: persistence counts flares of "
+                               f"{STAGE_3_FLARE_SIZE} or larger"]
+    return evaluate_forecast(
+        forecast, CLASS_TYPES[user.class_type], "decision at 0", calibration, size or STAGE_3_FLARE_SIZE,
+        events=events, remarks=remarks, seed=user.seed, window_hours=hours)
+
+
+def write_split_tables(outputs: dict[str, Path], rows: Rows, split: np.ndarray, scaling: Scaling,
+                       run: StageRun) -> None:
     """Write the scaled tables of each split, image and extra features apart, and the weight file."""
-    paths, images = _outputs(user), len(rows.image_names)
-    require_free_space(user.output_dir, BYTES_A_NUMBER * rows.values.size, "the tables of the splits")
-    run.say(f"Writing the tables of the splits to {user.output_dir}")
-    if not images:
-        run.say(f"No image features: {paths['training'].name}, … and {paths['weights'].name} are not written")
+    folder, images = outputs["weights"].parent, len(rows.image_names)
+    require_free_space(folder, BYTES_A_NUMBER * rows.values.size, "the tables of the splits")
+    run.report(f"Writing the tables of the splits to {folder}")
     for name in SPLIT_FILES:
         part = rows.where(split == name)
+        values = pd.DataFrame(part.values, columns=list(rows.names))
         if images:
-            table = part.labels.drop(columns="region")
-            for number, feature in enumerate(rows.image_names):
-                table[feature] = part.values[:, number]
-            write_feature_table(paths[name], table)
+            write_feature_table(outputs[name], values[list(rows.image_names)].join(part.labels))
         if rows.extra_names:
-            write_extra_features(paths[f"{name} extra"], part.labels["filename"], part.values[:, images:],
-                                 rows.extra_names)
-    if images:
-        with atomic_write(paths["weights"]) as file:
-            file.write(_image_weights(scaling))
+            write_csv(outputs[f"{name} extra"], part.labels[["filename"]].join(values[list(rows.extra_names)]))
+    if not images:
+        run.report(f"No image features: {outputs['training'].name}, … and {outputs['weights'].name} are not written")
+        return
+    text = weight_text(Scaling(scaling.minimum[:images], scaling.maximum[:images]))
+    if outputs["weights"].is_file() and outputs["weights"].read_text(encoding="utf-8") != text:
+        run.report(f"{outputs['weights']} was of another table or split: not used, replaced")
+    with atomic_write(outputs["weights"]) as file:
+        file.write(text)
 
 
-def _judge(user: UserDefinitions, rows: Rows, split: np.ndarray, machine: Machine, estimator: Any,
-           events: EventList | None, run: StageRun) -> tuple[pd.DataFrame, Calibration | None, dict]:
-    """Forecast all rows and judge the forecast."""
-    run.say("Forecasting all rows, calibrating on validation, scores with bootstrap over regions")
-    fast = machine if user.class_type == "rbf" else estimator  # the same values; libsvm's own are slower, trees faster
-    scores = fast.decision_function(rows.values)
-    forecast = forecast_rows(rows.labels["filename"], rows.labels["class"], scores, scores > 0, split)
-    forecast, calibration = calibrate(forecast)
-    source = user.feature_file if given(user.feature_file) else user.label_file
-    size, hours = user.flare_size or label_size(source), label_window_hours(source)
-    run.counts |= {"flare_size": size, "flare_window_hours": hours if np.isfinite(hours) else ""}
-    run.say(f"Forecast: flares of {flare_text(size or STAGE_3_FLARE_SIZE, hours)}")
-    remarks = [] if size else ["No sidecar tells from which size on flares were labelled: persistence counts those of "
-                               f"{STAGE_3_FLARE_SIZE} or larger"]
-    return forecast, calibration, evaluate_forecast(
-        forecast, CLASS_TYPES[user.class_type], "decision at 0", calibration, size or STAGE_3_FLARE_SIZE, events,
-        remarks, seed=user.seed, window_hours=hours)
+def make_model(user: UserDefinitions, rows: Rows, split: np.ndarray, estimator: Any, scaling: Scaling,
+               calibration: Calibration | None, threshold: float) -> FlareModel:
+    """Put together all that a forecast from the classifier needs."""
+    endings = set(rows.labels["filename"].str.extract(r"\.(fits|png)(?:\.gz)?$", flags=re.IGNORECASE)[0].str.lower())
+    sidecar = read_sidecar(user.extra_feature_file) if is_set(user.extra_feature_file) else None
+    return FlareModel(
+        class_type=user.class_type, estimator=estimator, scaling=scaling, feature_names=rows.image_names,
+        extra_feature_names=rows.extra_names, typical=rows.values[split == "training"].mean(axis=0),
+        calibration=calibration, validation_threshold=threshold,
+        flare_size=user.flare_size or label_size(source_of(user)),
+        flare_window_hours=label_window_hours(source_of(user)),
+        image_format=endings.pop() if rows.image_names and endings in ({"fits"}, {"png"}) else "",
+        limits=dataset_limits(source_of(user)),
+        flare_sources=(sidecar or {"counts": {}})["counts"].get(FLARE_SOURCES, {}))
 
 
-def _image_format(rows: Rows) -> str:
-    """What the image features were computed from, as the names' extension tells; "" where it does not."""
-    if not rows.image_names:
-        return ""
-    endings = set(rows.labels["filename"].str.extract(r"\.([^.]+)$")[0].str.lower())
-    return endings.pop() if endings in ({"fits"}, {"png"}) else ""
+def dataset_limits(source: Path) -> dict[str, float]:
+    """Return the limits of the images, as far as the sidecar of their table, or of their labels, tells."""
+    noted = read_sidecar(source) or {"settings": {}, "counts": {}}
+    known = noted["settings"] | noted["counts"]
+    known |= zip(LIMITS[2:], noted["counts"].get("image_pixels", ()), strict=False)
+    return {name: float(known[name]) for name in LIMITS if isinstance(known.get(name), int | float)}
 
 
-def _flare_sources(extra_feature_file: Path) -> dict:
-    """What the flares in the extra features were read from, as the sidecar of that file tells; empty without one."""
-    if not given(extra_feature_file):
-        return {}
-    return (read_sidecar(extra_feature_file) or {}).get("counts", {}).get(FLARE_SOURCES, {})
-
-
-def _write_model(user: UserDefinitions, rows: Rows, split: np.ndarray, model: FlareModel, estimator: Any) -> None:
-    """Write the model, and the figure of what each feature contributes to it."""
-    paths = _outputs(user)
-    save_model(paths["model"], model, estimator)
-    write_weight_figure(paths["weight_figure"], model.machine, rows.where(split != "test"), model.typical,
-                        CLASS_TYPES[user.class_type], user.seed)
-
-
-def _write_scores(user: UserDefinitions, report: dict, forecast: pd.DataFrame, run: StageRun) -> None:
-    """Write predictions, statistics and figures; say what the forecast is worth."""
-    paths = _outputs(user)
-    write_evaluation(report, forecast, paths["statistics"], paths["predictions"], f"{user.class_type}{user.suffix}")
-    for line in [*report["remarks"], f"Scores of all splits in {paths['statistics']}", *summary_lines(report)]:
-        run.say(line)
+def write_weights(outputs: dict[str, Path], model: FlareModel, rows: Rows) -> None:
+    """Write each feature's contribution: a figure, and the table of weights with which a linear classifier decides."""
+    write_weight_figure(outputs["weight_figure"], model.estimator, rows, model.typical, CLASS_TYPES[model.class_type])
+    if model.class_type in ("linear", "logistic"):
+        table = pd.DataFrame({"feature": model.names, "minimum": model.scaling.minimum, "range": model.scaling.width,
+                              "weight": model.estimator.coef_[0]})
+        table.loc[len(table)] = "intercept", np.nan, np.nan, model.estimator.intercept_[0]
+        write_csv(outputs["linear_weights"], table)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(UserDefinitions, description=__doc__))
+    main(command_line(UserDefinitions, __doc__))

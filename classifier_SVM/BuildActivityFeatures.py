@@ -8,7 +8,7 @@ ones: a region that was attributed to a flare days later counts as if known at i
 
 Reads
     label_file    `filename,class` a line, as stage 3 writes it, or one name (`NNNN/name`) a line; classes do not matter
-    srs_dir       region summaries `YYYYMMDDSRS.txt`, in yearly folders or in one
+    srs_dir       region summaries `YYYYMMDDSRS.txt`, in folders of any depth, or `YYYY_SRS.tar.gz` as NOAA has them
     events_dir    event reports `YYYYMMDDevents.txt`, likewise; the flares with their ends
     event_list    `YYYY MM DD,HHMM,NNNN,C5.7` a line; flares that the reports do not hold; without reports all
 
@@ -43,118 +43,65 @@ Usage
 """
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
-from classifier_SVM.activity_features import activity_features, rounded
-from classifier_SVM.activity_sources import read_flares, read_summaries
-from general_code.label_file import read_label_file
-from general_code.stage_files import OptionalPath, UserError, atomic_path
-from general_code.stage_run import StageRun, stage_main, stage_run
+from pydantic import NonNegativeFloat
+
+from classifier_SVM.activity.features import activity_features, rounded
+from classifier_SVM.activity.sources import read_flares, read_summaries
+from general_code.images.label_file import read_label_file
+from general_code.stage.files import write_csv
+from general_code.stage.run import OptionalPath, Settings, StageRun, command_line, stage_main, stage_run
 
 
 ## User Definitions
-@dataclass(frozen=True)
-class UserDefinitions:
-    """Settings; every one can be overridden for one run, e.g. `--label-file names.txt`."""
-
-    label_file: Path = Path("data/Labels.txt")  # images: "filename,class" a line, or one name a line
-    srs_dir: Path = Path("data/SRS")  # region summaries
-    events_dir: OptionalPath = Path("data/Events")  # event reports; "": none, the flares are those of event_list
-    event_list: OptionalPath = Path("data/eventList.txt")  # flares besides those of the reports; "": none
-    event_list_delay_minutes: float = 60.0  # a flare without an end is known so long after its maximum [min]
-    extra_feature_file: Path = Path("results/activity_features.csv")  # output
+class UserDefinitions(Settings):
+    label_file: Path = "data/Labels.txt"  # images: "filename,class" a line, or one name a line
+    srs_dir: Path = "data/SRS"  # folder of region summaries: texts, yearly folders or yearly .tar.gz
+    events_dir: OptionalPath = "data/Events"  # event reports; "": none, the flares are those of event_list
+    event_list: OptionalPath = "data/eventList.txt"  # flares besides those of the reports; "": none
+    event_list_delay_minutes: NonNegativeFloat = 60.0  # a flare without an end is known so long after its maximum [min]
+    extra_feature_file: Path = "results/activity_features.csv"  # output
 ## End User Definitions
-
-
-ROWS_A_BLOCK = 100_000
 
 
 @stage_main
 def main(user: UserDefinitions) -> None:
-    """Run the stage."""
+    """Write the activity features of all images."""
     inputs = [user.label_file, user.srs_dir, user.events_dir, user.event_list]
-    if not user.event_list_delay_minutes >= 0:
-        raise UserError(f"event_list_delay_minutes: expected 0 or more, got {user.event_list_delay_minutes}")
     with stage_run(user, output=user.extra_feature_file, inputs=inputs) as run:
-        run.say(f"Reading the names of the images, {user.label_file}")
+        run.report(f"Reading the names of the images, {user.label_file}")
         images = read_image_names(user.label_file, run)
-        run.say(f"Reading the region summaries, {user.srs_dir}")
+        run.report(f"Reading the region summaries, {user.srs_dir}")
         summaries = read_summaries(user.srs_dir, run)
         times = images["time"].to_numpy()
-        flares = read_flares(user.events_dir, user.event_list, user.event_list_delay_minutes, run, times)
-        run.say(f"Computing the activity features of {len(images):,} images of {images['region'].nunique():,} regions")
+        flares, _ = read_flares(user.events_dir, user.event_list, user.event_list_delay_minutes, run, times)
+        run.report(f"Computing the activity features of {len(images):,} images of "
+                   f"{images['region'].nunique():,} regions")
         table = activity_features(images["region"], times, flares, summaries.table, summaries.days)
         run.count("images", len(images))
         run.count("images before their region's first summary", int((table["has_summary"] == 0).sum()))
-        run.say(f"Writing {user.extra_feature_file}, {table.shape[1]} features")
+        run.report(f"Writing {user.extra_feature_file}, {table.shape[1]} features")
         write_activity_table(user.extra_feature_file, images["filename"], table)
 
 
 def read_image_names(label_file: Path, run: StageRun) -> pd.DataFrame:
-    """Return the images of a label file or list of names.
-
-    Parameters
-    ----------
-    label_file : Path
-        One image a line, what follows a comma is passed over; lines with another kind of name are excluded.
-    run : StageRun
-        Told of them.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `filename`, `region`, `time`, by name; every name once. A name without a region gets it from its folder.
-
-    Raises
-    ------
-    UserError
-        When no line names an image.
-    """
-    images, problems = read_label_file(label_file, with_class=False)
+    """Return `filename`, `region` and `time` of the images of a label file or list of names, by name."""
+    images, problems = read_label_file(label_file, classes="")
     for problem in problems:
         run.exclude(*problem)
     return images[["filename", "region", "time"]].sort_values("filename", kind="stable", ignore_index=True)
 
 
 def write_activity_table(path: Path, filenames: pd.Series, table: pd.DataFrame) -> None:
-    """Write `filename` and the features, rounded to 1e-5, with a header; the file is complete or not there.
-
-    Parameters
-    ----------
-    path : Path
-        CSV.
-    filenames : pandas.Series
-        Of length m.
-    table : pandas.DataFrame
-        float32, shape (m, n).
-    """
-    import pyarrow
-    from pyarrow import csv
-
-    with atomic_path(path) as temporary:
-        schema = pyarrow.schema([("filename", pyarrow.string()), *((name, pyarrow.float64()) for name in table)])
-        options = csv.WriteOptions(quoting_style="none", include_header=False)
-        with temporary.open("wb") as file:
-            file.write((",".join(schema.names) + "\n").encode())
-            with csv.CSVWriter(file, schema, write_options=options) as writer:
-                for block in _blocks(filenames, table):
-                    writer.write_batch(pyarrow.record_batch(block, schema=schema))
-
-
-def _blocks(filenames: pd.Series, table: pd.DataFrame) -> Iterator[list]:
-    """Give the columns of the table, rounded, some rows at a time."""
-    for start in range(0, len(table), ROWS_A_BLOCK):
-        rows = slice(start, start + ROWS_A_BLOCK)
-        yield [filenames.iloc[rows].tolist(),
-               *(rounded(table[name].to_numpy()[rows]) for name in table)]
+    """Write `filename` and the features, rounded; `table` is empty afterwards: both together are 2 GB."""
+    columns = {"filename": filenames} | {name: rounded(table.pop(name)) for name in list(table)}
+    write_csv(path, pd.DataFrame(columns, copy=False))
 
 
 if __name__ == "__main__":
-    main(tyro.cli(UserDefinitions, description=__doc__))
+    main(command_line(UserDefinitions, __doc__))

@@ -1,9 +1,10 @@
 """Forecast whether active regions will flare, from their images and a trained model.
 
 Reads
-    model          `…_model.json` or `…_model.pickle` of AR_Classifier_weighted, or a `.keras` of VGG_transfer_learning.
-                   Opening a pickle runs what is in it: only name one that you trust; the JSON holds the same numbers.
-    images         FITS [G] or 8-bit PNG magnetograms, or folders of them
+    model          `…_model.skops` or `.pickle` of AR_Classifier_weighted, or a `.keras` of VGG_transfer_learning.
+                   Opening a pickle runs what is in it: only name one that you trust; a .skops holds the same.
+    images         FITS [G] or 8-bit PNG magnetograms, folders of them, or lists of them (.txt, .csv): one name a line,
+                   which is looked for as it stands, beside the list, and in `dataset_dir`
     srs_dir, events_dir, event_list    NOAA's archives, for a model that was trained with activity features
 
 Writes
@@ -11,64 +12,83 @@ Writes
       filename                 path of the image
       region, time             as its name tells (TAI), or empty
       probability              calibrated probability of a flare, 0..1; empty where not defined
-      decision                 the classifier's own 0/1, by the sign of the decision value. The classes are balanced in
-                               training: a flare is forecast from a probability on that is well below 0.5; the run says
-                               from which, so that "probability 16 %, decision 1" is no contradiction
+      decision                 the classifier's own 0/1, by the sign of the decision value: classes are balanced in
+                               training, so that it may be 1 at a probability well below 0.5; the run says from which
       decision_value           what it decides by: above 0 is a flare
       outside_training_range   features beyond those of the training images: the forecast is an extrapolation
       refused                  why there is no forecast (then all before is empty)
     beside it      for one image and a model of features a figure (`.png`; one of an earlier run is removed), `.json`
                    (settings, counts), `.excluded.csv` (refusals), `.log`
-Every image is opened, also for a model that uses activity features alone: one that no features can be computed from is
-refused.
+Refused is an image without features, also for a model of activity features alone, and one whose past the archives do
+not cover (region summary of the last 48 h, flares of 72 h). The run ends with status 1 when no image was forecast.
 
 Usage
     python classifier_SVM/Forecast_AR.py --images data/dataset/1158
     python classifier_SVM/Forecast_AR.py --model my_model.pickle --images x.fits y.fits
+    python classifier_SVM/Forecast_AR.py --images results/VGG/Test_Data_by_AR.csv
 """
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
-from classifier_SVM.activity_sources import FLARE_SOURCES, compare_sources
-from classifier_SVM.FeaturesetTools import FEATURE_NAMES
-from classifier_SVM.image_forecast import (
-    activity_of_images,
-    features_of_file,
-    find_image_files,
-    forecast_images,
-    write_image_figure,
+from pydantic import NonNegativeFloat
+
+from classifier_SVM.FeaturesetTools import FEATURE_NAMES, FLARE_SOURCES
+from classifier_SVM.training.figures import feature_effects, plot_effects
+from classifier_SVM.training.model_file import FlareModel, load_model
+from general_code.images.label_file import read_label_file
+from general_code.images.magnetograms import read_magnetogram, report_remarks
+from general_code.images.names import parse_image_names
+from general_code.noaa.regions import Positions, region_positions
+from general_code.stage.files import UserError, is_set, refuse_inputs, require_file, write_csv
+from general_code.stage.run import (
+    Jobs,
+    OptionalPath,
+    Problem,
+    Settings,
+    StageRun,
+    command_line,
+    parallel_results,
+    read_sidecar,
+    resolve_jobs,
+    stage_main,
+    stage_run,
 )
-from classifier_SVM.model_file import FlareModel, load_model
-from general_code.image_names import parse_image_names
-from general_code.stage_files import OptionalPath, UserError, atomic_write, given
-from general_code.stage_run import StageRun, read_sidecar, resolve_jobs, stage_main, stage_run
 
 
 ## User Definitions
-@dataclass(frozen=True)
-class UserDefinitions:
-    """Settings; every one can be overridden for one run, e.g. `--images x.fits y.fits`."""
-
-    model: Path = Path("results/SVM/ARClassifierStats_weighted_trainvaltest_linear_model.json")  # or .pickle, .keras
-    images: tuple[Path, ...] = ()  # FITS or PNG files, or folders of them
-    forecast_file: Path = Path("results/forecast.csv")  # output; the figure of a single image goes beside it
-    srs_dir: OptionalPath = Path("")  # region summaries, for a model with activity features
-    events_dir: OptionalPath = Path("")  # event reports, for a model with activity features
-    event_list: OptionalPath = Path("")  # flares besides those of the reports; "": none
-    event_list_delay_minutes: float = 60.0  # a listed flare is known so long after its maximum [min]
-    n_jobs: int = -1  # processes; -1: all cores
+class UserDefinitions(Settings):
+    model: Path = "results/SVM/ARClassifierStats_weighted_trainvaltest_linear_model.skops"  # or .pickle, .keras
+    images: tuple[Path, ...] = ()  # FITS or PNG files, folders of them, or lists of them (.txt, .csv)
+    dataset_dir: OptionalPath = "data/dataset"  # where the images of a list are, NNNN/NNNN_*; "": beside the list
+    forecast_file: Path = "results/forecast.csv"  # output; the figure of a single image goes beside it
+    srs_dir: OptionalPath = ""  # region summaries: for activity features, and to check where on the disk a region is
+    events_dir: OptionalPath = ""  # event reports, for a model with activity features
+    event_list: OptionalPath = ""  # flares besides those of the reports; "": none
+    event_list_delay_minutes: NonNegativeFloat = 60.0  # a listed flare is known so long after its maximum [min]
+    n_jobs: Jobs = -1  # processes; -1: all cores
 ## End User Definitions
 
 
 PARALLEL_FROM = 8  # images; fewer are done before other processes have started
+MOST_LINES = 20  # images that get a line on the terminal
+LATEST_SUMMARY_H = 48  # a region's last summary may be so much older than its image [h]
+NO_PLACE = ("the activity features need region and time, as in "
+            "NNNN_hmi.M_720s.YYYYMMDD_HHMMSS_TAI.1.magnetogram.fits")
+BEYOND = "the region is further out on the disk than any that the model was trained on"
+STALE = (f"the region's latest summary is missing, or more than {LATEST_SUMMARY_H} h older than the image; get the "
+         "summaries of its days for srs_dir")
+NOT_COVERED = ("the event reports or list do not cover all of the 72 h before the image; get the reports of its days "
+               "for events_dir")
+SHOWN_FEATURES = 12  # bars of the figure
+LISTS = (".txt", ".csv", ".lst")  # endings of files that name images
+FORMATS = {".fits": "fits", ".fits.gz": "fits", ".png": "png"}
 COLUMNS = ("filename", "region", "time", "probability", "decision", "decision_value", "outside_training_range",
            "refused")
 
@@ -76,41 +96,78 @@ COLUMNS = ("filename", "region", "time", "probability", "decision", "decision_va
 @stage_main
 def main(user: UserDefinitions) -> None:
     """Run the forecast."""
-    files = find_image_files(user.images)
-    if user.model.suffix == ".keras" and not user.model.is_file():
-        raise UserError(f"model: no file at '{user.model}' (from {Path.cwd()}); set --model")
+    files, problems = find_image_files(user.images, user.dataset_dir)
+    require_file(user.model, "model")
     loaded = None if user.model.suffix == ".keras" else load_model(user.model)
-    if not user.event_list_delay_minutes >= 0:
-        raise UserError(f"event_list_delay_minutes: expected 0 or more, got {user.event_list_delay_minutes}")
-    _check_outputs(user, files)
+    check_outputs(user.forecast_file, [user.model, *files])
     with stage_run(user, output=user.forecast_file, inputs=[user.model, *user.images]) as run:
-        _remove_earlier_figure(user.forecast_file)
+        for problem in problems:
+            run.exclude(*problem)
+        remove_earlier_figure(user.forecast_file)
         if loaded is None:
-            from classifier_VGG.vgg_forecast import forecast_with_vgg  # loads TensorFlow
+            from classifier_VGG.network.vgg16 import forecast_with_vgg
 
             table = forecast_with_vgg(user.model, files, run, resolve_jobs(user.n_jobs))
         else:
-            table = _forecast(user, *loaded, files, run)
-        table = _with_names(table, files)
+            table = forecast_from_features(user, *loaded, files, run)
+        table = add_names(table, files)
         for row in table[table["refused"] != ""].itertuples():
-            run.exclude(row.filename, "image refused", row.refused)
-        with atomic_write(user.forecast_file) as file:
-            table[list(COLUMNS)].to_csv(file, index=False, lineterminator="\n")
-        _say_forecasts(table, user, run)
+            run.exclude(row.filename, "image refused", row.refused, subject="images")
+        write_csv(user.forecast_file, table[list(COLUMNS)])
+        report_forecasts(table, user.forecast_file, run)
+    if (table["refused"] != "").all():
+        raise UserError(f"0 of {len(table):,} images forecast; the reasons are in {user.forecast_file}")
 
 
-def _check_outputs(user: UserDefinitions, files: list[Path]) -> None:
+# ---------------------------------------------------------------------------- files
+
+
+def find_image_files(images: Sequence[Path], dataset_dir: Path) -> tuple[list[Path], list[Problem]]:
+    """Return the files named, missing ones too, in folders and on lists, sorted, each once; and the odd lines."""
+    if not images:
+        raise UserError("images: expected FITS or PNG files, folders or lists of them, got none; set --images x.fits")
+    files: set[Path] = set()
+    problems: list[Problem] = []
+    for path in images:
+        if path.suffix.lower() in LISTS:
+            inside, unused = listed_files(path, dataset_dir)
+            problems += unused
+        else:
+            inside = [file for file in path.rglob("*") if format_of(file)] if path.is_dir() else [path]
+        if not inside:
+            raise UserError(f"images: no FITS or PNG file in the folder '{path}'")
+        files.update(inside)
+    if not any(file.is_file() for file in files):
+        more = f" and {len(files) - 1:,} other places" if len(files) > 1 else ""
+        raise UserError(f"images: expected FITS or PNG files, folders or lists of them, found nothing at '{min(files)}'"
+                        f"{more}; set --images, or --dataset-dir for the names of a list")
+    return sorted(files), problems
+
+
+def listed_files(path: Path, dataset_dir: Path) -> tuple[list[Path], list[Problem]]:
+    """Return the files that a list names, as they stand, beside the list or in the data set, and lines of no use."""
+    table, problems = read_label_file(path, setting="images", classes="", any_name=True)
+    folders = [Path(), path.parent] + ([dataset_dir] if is_set(dataset_dir) else [])
+    files = []
+    for row in table.itertuples():
+        places = [folder / name for folder in folders for name in (row.listed, f"{row.region}/{row.filename}")]
+        files.append(next(filter(Path.is_file, places), places[0]))
+    return files, problems
+
+
+def format_of(path: Path) -> str:
+    """Return "fits" or "png" by the ending of a file's name, "" for another."""
+    return next((kind for ending, kind in FORMATS.items() if path.name.lower().endswith(ending)), "")
+
+
+def check_outputs(forecast_file: Path, inputs: Sequence[Path]) -> None:
     """Raise UserError when the figure or another file beside the forecast would replace the model or an image."""
-    if user.forecast_file.suffix.lower() != ".csv":
-        raise UserError(f"forecast_file: expected a name that ends in .csv, got '{user.forecast_file}'")
-    read = {path.resolve() for path in (user.model, *files)}
-    for path in (user.forecast_file, user.forecast_file.with_suffix(".png"), Path(f"{user.forecast_file}.json")):
-        if path.resolve() in read:
-            raise UserError(f"forecast_file: '{path}' is read here and would be overwritten; take another name or "
-                            "folder")
+    if forecast_file.suffix.lower() != ".csv":
+        raise UserError(f"forecast_file: expected a name that ends in .csv, got '{forecast_file}'")
+    refuse_inputs([forecast_file, forecast_file.with_suffix(".png"), Path(f"{forecast_file}.json")], inputs)
 
 
-def _remove_earlier_figure(forecast_file: Path) -> None:
+def remove_earlier_figure(forecast_file: Path) -> None:
     """Remove the figure that an earlier run of this script notes as its own: it shows another forecast."""
     noted = (read_sidecar(forecast_file) or {}).get("counts", {}).get("figure", "")
     figure = forecast_file.with_suffix(".png")
@@ -118,59 +175,135 @@ def _remove_earlier_figure(forecast_file: Path) -> None:
         figure.unlink(missing_ok=True)
 
 
-def _forecast(user: UserDefinitions, model: FlareModel, remarks: list[str], files: list[Path],
-              run: StageRun) -> pd.DataFrame:
-    """Forecast from features; draw the figure when there is one image."""
+# ---------------------------------------------------------------------------- forecasts from features
+
+
+def forecast_from_features(user: UserDefinitions, model: FlareModel, remarks: list[str], files: list[Path],
+                           run: StageRun) -> pd.DataFrame:
+    """Forecast by a model of features; draw the figure when there is one image."""
     for remark in remarks:
-        run.say(f"ATTENTION: {remark}")
-    if model.extra_feature_names and not (given(user.srs_dir) and (given(user.events_dir) or given(user.event_list))):
-        raise UserError(f"model: trained with {len(model.extra_feature_names)} activity features; give the archives "
+        run.report(f"ATTENTION: {remark}")
+    flares_named = is_set(user.events_dir) or is_set(user.event_list)
+    if model.extra_feature_names and not (is_set(user.srs_dir) and flares_named):
+        raise UserError(f"model: trained with {len(model.extra_feature_names)} activity features; name the archives "
                         "they are computed from, --srs-dir and --events-dir (or --event-list)")
-    run.say(f"Forecast: flares of {model.flares}; {_decision_rule(model)}")
-    features, refusals = _image_features(user, model, files, run)
-    if model.extra_feature_names:
-        extra, reasons = activity_of_images(files, model.extra_feature_names, user.srs_dir, user.events_dir,
-                                            user.event_list, user.event_list_delay_minutes, run)
-        sources = run.counts.get(FLARE_SOURCES, model.flare_sources)  # none where no image has a region and a time
-        for remark in compare_sources(model.flare_sources, sources):
-            run.say(f"ATTENTION: {remark}")
-        features = np.hstack([features, extra])
-        refusals = [one or other for one, other in zip(refusals, reasons, strict=True)]
-    used = np.array([reason == "" for reason in refusals])
-    table = pd.DataFrame({"refused": refusals}).join(forecast_images(model, features[used]).set_index(
-        np.flatnonzero(used)))
+    run.report(f"Forecast: flares of {model.flares}; {decision_rule(model)}")
+    features, reasons = image_features_of(files, model, user.n_jobs, run)
+    if is_set(user.srs_dir):
+        activity, more = features_of_archives(user, model, files, run)
+        features, reasons = np.hstack([features, activity]), np.where(reasons == "", more, reasons)
+    used = reasons == ""
+    forecasts = forecast_rows(model, features[used]).set_index(np.flatnonzero(used))
+    table = pd.DataFrame({"refused": reasons}).join(forecasts)
     if len(files) == 1 and used[0]:
         figure = user.forecast_file.with_suffix(".png")
         write_image_figure(figure, files[0], model, features[0], table.iloc[0])
         run.counts["figure"] = figure.name
-        run.say(f"Figure: {figure}")
+        run.report(f"Figure: {figure}")
     return table
 
 
-def _decision_rule(model: FlareModel) -> str:
-    """Say what the decision rests on."""
+def decision_rule(model: FlareModel) -> str:
+    """Describe what the decision rests on, and why its probability is low where it is."""
+    rule = "decision 1 where the decision value is above 0"
+    if model.calibration is None:
+        return f"{rule}; no probabilities, as their calibration is not defined"
     probability = model.probability(np.zeros(1))[0]
-    at = f", which is at a probability of {probability:.3f}" if np.isfinite(probability) else ""
-    return f"decision 1 where the decision value is above 0{at}: flares, though rare, count as much as quiet images"
+    if model.calibration.slope == 0:
+        return f"{rule}; probability {probability:.3f} for every image, as the validation images showed no skill"
+    reason = ": flares, though rare, count as much as quiet images" if probability < 0.5 else ""
+    return f"{rule}, which is at a probability of {probability:.3f}{reason}"
 
 
-def _image_features(user: UserDefinitions, model: FlareModel, files: list[Path],
-                    run: StageRun) -> tuple[np.ndarray, list[str]]:
-    """Compute the features of each file (no columns are returned when the model uses none), and the refusals."""
-    from joblib import Parallel, delayed
+def image_features_of(files: list[Path], model: FlareModel, n_jobs: int,
+                      run: StageRun) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the image features of each file that the model uses (29 or none), and why a file is refused, or ""."""
+    from classifier_SVM.FunctionsP3 import compile_kernels
 
-    run.say(f"Computing the features of {len(files):,} images")
-    jobs = resolve_jobs(user.n_jobs) if len(files) >= PARALLEL_FROM else 1
+    compile_kernels(run.report)
+    run.report(f"Computing the features of {len(files):,} images")
+    jobs = resolve_jobs(n_jobs) if len(files) >= PARALLEL_FROM else 1
     # a worker that is kept from an earlier call may stand in another folder
-    tasks = (delayed(features_of_file)(path.absolute(), model.image_format) for path in files)
-    results = Parallel(n_jobs=jobs, return_as="generator")(tasks)
+    tasks = ((path.absolute(), model.image_format, model.limits) for path in files)
+    results = parallel_results(features_of_file, tasks, jobs, ordered=True)
     found = list(run.progress(results, total=len(files), description="Features"))
-    empty = np.full(len(FEATURE_NAMES), np.nan)
-    features = np.array([empty if values is None else values for values, _ in found])
-    return features[:, :len(model.feature_names)], [reason for _, reason in found]
+    report_remarks([remark for *_, remarks in found for remark in remarks], run)
+    features = np.array([values for values, *_ in found])
+    return features[:, :len(model.feature_names)], np.array([reason for _, reason, _ in found], dtype=object)
 
 
-def _with_names(table: pd.DataFrame, files: list[Path]) -> pd.DataFrame:
+def features_of_file(path: Path, image_format: str, limits: dict[str, float]) -> tuple[np.ndarray, str, list[str]]:
+    """Return the 29 features of an image file (NaN where there are none), why there are none, and what is strange.
+
+    Format ("" takes either) and limits, as far as known, are those of the images that the model was trained on."""
+    from classifier_SVM.FunctionsP3 import image_features  # loads numba
+
+    features, reason, remarks = np.full(len(FEATURE_NAMES), np.nan), "", []
+    if image_format and format_of(path) != image_format:
+        return features, f"the model was trained on .{image_format} images, whose features have another unit", remarks
+    smallest, largest = (limits.get(name, beyond) for name, beyond in (("smallest_side", 0), ("largest_side", np.inf)))
+    try:
+        image = read_magnetogram(path, remarks)
+        if smallest <= min(image.shape) and max(image.shape) <= largest:
+            features = image_features(image)
+        else:
+            reason = (f"image of {image.shape[0]}x{image.shape[1]} pixels; the model was trained on images with sides "
+                      f"of {smallest:g} to {largest:g} pixels")
+    except ValueError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+    return features, reason, remarks
+
+
+def features_of_archives(user: UserDefinitions, model: FlareModel, files: list[Path],
+                         run: StageRun) -> tuple[np.ndarray, np.ndarray]:
+    """Return the activity features that the model uses, and why region or archives refuse an image, or ""."""
+    from classifier_SVM.activity.features import activity_features, activity_names, rounded
+    from classifier_SVM.activity.sources import compare_sources, read_flares, read_summaries
+
+    names = list(model.extra_feature_names)
+    foreign = [name for name in names if name not in activity_names()]
+    if foreign:
+        raise UserError(f"model: trained with the extra feature '{foreign[0]}', which this program cannot compute for "
+                        "an image; it computes those of BuildActivityFeatures.py")
+    images = parse_image_names([str(path) for path in files])
+    placed = ((images["region"] != "") & images["time"].notna()).to_numpy()
+    features = np.full((len(files), len(names)), np.nan)
+    reasons = np.full(len(files), NO_PLACE if names else "", dtype=object)
+    if not placed.any():
+        return features, reasons
+    summaries, regions, times = read_summaries(user.srs_dir, run), images["region"][placed], images["time"][placed]
+    reasons[placed] = np.where(beyond_limits(model, region_positions(regions, times, summaries.table)), BEYOND, "")
+    if names:
+        sources = user.events_dir, user.event_list, user.event_list_delay_minutes
+        flares, covered = read_flares(*sources, run, times.to_numpy())
+        activity = activity_features(regions, times.to_numpy(), flares, summaries.table, summaries.days)
+        features[placed] = rounded(activity[names].to_numpy())  # as stage 5 read them
+        # a gap in the archives would count as quiet
+        stale = (activity["has_summary"] == 0) | (activity["summary_age_h"] > LATEST_SUMMARY_H)
+        reasons[placed] = np.select([reasons[placed] != "", stale, ~covered], [reasons[placed], STALE, NOT_COVERED], "")
+        for remark in compare_sources(model.flare_sources, run.counts[FLARE_SOURCES]):
+            run.report(f"ATTENTION: {remark}")
+    return features, reasons
+
+
+def beyond_limits(model: FlareModel, where: Positions) -> np.ndarray:
+    """Tell which regions are further from the disk's centre than any that the model was trained on."""
+    latitude, longitude = (model.limits.get(name, np.inf) for name in ("max_latitude_deg", "max_longitude_deg"))
+    return (np.abs(where.latitude) >= latitude) | (np.abs(where.longitude) >= longitude)
+
+
+def forecast_rows(model: FlareModel, features: np.ndarray) -> pd.DataFrame:
+    """Forecast from features in their own units, shape (n, d): the columns of the output from `probability` on."""
+    scores = model.decision_function(features)
+    outside = ["; ".join(np.array(model.names)[row]) for row in model.scaling.outside(features)]
+    return pd.DataFrame({"probability": model.probability(scores), "decision": (scores > 0).astype(int),
+                         "decision_value": scores, "outside_training_range": pd.Series(outside, dtype="str")})
+
+
+# ---------------------------------------------------------------------------- what the user gets
+
+
+def add_names(table: pd.DataFrame, files: list[Path]) -> pd.DataFrame:
     """Add path, region and time of each image; decisions as whole numbers."""
     parsed = parse_image_names([str(path) for path in files])
     times = parsed["time"].dt.strftime("%Y-%m-%dT%H:%M:%S")
@@ -179,21 +312,54 @@ def _with_names(table: pd.DataFrame, files: list[Path]) -> pd.DataFrame:
         decision=table["decision"].astype("Int64").array)
 
 
-def _say_forecasts(table: pd.DataFrame, user: UserDefinitions, run: StageRun) -> None:
-    """Say what was forecast."""
-    forecast = table[table["refused"] == ""]
+def report_forecasts(table: pd.DataFrame, forecast_file: Path, run: StageRun) -> None:
+    """Report the forecasts and refusals, the first of them image by image."""
+    refused = table["refused"] != ""
     run.count("images", len(table))
-    run.count("forecasts", len(forecast))
-    for row in forecast.head(20).itertuples():
-        outside = row.outside_training_range.count(";") + 1 if row.outside_training_range else 0
-        chance = f"{row.probability:.3f}" if np.isfinite(row.probability) else "not defined"
-        run.say(f"{row.filename}: probability {chance}, decision {row.decision}"
-                + (f"; {outside} features outside the training range: an extrapolation" if outside else ""))
-    for row in table[table["refused"] != ""].head(20).itertuples():
-        run.say(f"{row.filename}: refused, {row.refused}")
-    run.say(f"{len(forecast):,} of {len(table):,} images forecast, {int(forecast['decision'].sum()):,} to flare; "
-            f"{user.forecast_file}")
+    run.count("forecasts", int((~refused).sum()))
+    for kind, rows in (("forecasts", table[~refused]), ("refusals", table[refused])):
+        for row in rows.head(MOST_LINES).itertuples():
+            run.report(f"{row.filename}: {f'refused, {row.refused}' if row.refused else forecast_text(row)}")
+        if len(rows) > MOST_LINES:
+            run.report(f"... and {len(rows) - MOST_LINES:,} more {kind} in {forecast_file}")
+    run.report(f"{int((~refused).sum()):,} of {len(table):,} images forecast, "
+               f"a flare for {int(table['decision'].sum()):,} of them; {forecast_file}")
+
+
+def forecast_text(row) -> str:
+    """Return a row of the table as text."""
+    probability = f"{row.probability:.3f}" if np.isfinite(row.probability) else "not defined"
+    outside = row.outside_training_range.count(";") + 1 if row.outside_training_range else 0
+    warning = f"; {outside} features outside the training range: an extrapolation" if outside else ""
+    return f"probability {probability}, decision {row.decision}{warning}"
+
+
+def write_image_figure(path: Path, image: Path, model: FlareModel, features: np.ndarray, forecast: pd.Series) -> None:
+    """Write the figure of one image: magnetogram, neutral line, probability, the features for and against a flare."""
+    from classifier_SVM.feature_table.magnetogram_figure import SHOWN_FIELD, plot_magnetogram
+    from classifier_SVM.FunctionsP3 import strong_neutral_line
+    from general_code.evaluation.report import new_figure, save_figure
+
+    figure = new_figure(13, 5.5)
+    left, right = figure.subplots(1, 2)
+    field = read_magnetogram(image)
+    plot_magnetogram(left, field, strong_neutral_line(field), format_of(image))
+    figure.colorbar(left.images[0], ax=left, label=f"line-of-sight field [{SHOWN_FIELD[format_of(image)][1]}]",
+                    shrink=0.8, extend="both")
+    left.set(xlabel="x [pixels]", ylabel="y [pixels]")
+    left.set_title(f"{image.name}\norange: strong neutral line", fontsize="small")
+    effects = feature_effects(model.estimator, model.scaling.apply(features[None]), model.typical)[0]
+    plot_effects(right, model.names, effects, SHOWN_FEATURES)
+    right.set_xlabel("against a flare  <  0  <  for a flare\n[decision value compared with the mean training image]")
+    outside = [name for name in forecast["outside_training_range"].split("; ") if name]
+    right.set_title(f"outside the range of the training images: {len(outside)} features\n"
+                    + ", ".join(outside[:4]) + (", …" if len(outside) > 4 else ""), fontsize="small")
+    chance = forecast["probability"]
+    probability = f"{chance:.0%}" if np.isfinite(chance) else "not defined"
+    decision = "yes" if forecast["decision"] else "no"
+    figure.suptitle(f"Flares {model.flares}: probability {probability}, decision {decision}")
+    save_figure(figure, path)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(UserDefinitions, description=__doc__))
+    main(command_line(UserDefinitions, __doc__))

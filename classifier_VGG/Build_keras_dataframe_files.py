@@ -2,7 +2,7 @@
 
 Reads
     split_dir        `Train_Data_by_AR{suffix}.csv`, `Validation_...`, `Test_...` of stage 5 (29 scaled features, 0/1
-                     class, flare class, file name; the published spelling `Validation_data` is read, too), or
+                     class, flare class, file name; the published spelling `_data_by_AR` is read, too), or
     label_file       `filename,class` a line, no header, class `0` or like `C4.7` (any label but `0` is a flare), with
     the three lists  one active-region number a line; when none of them exists, those of `split_dir` are taken
 
@@ -10,7 +10,7 @@ Writes to `output_dir`
     Train_Data_by_AR{suffix}.csv, Validation_Data_by_AR{suffix}.csv, Test_Data_by_AR{suffix}.csv
                      header `filename,class`; `NNNN/NNNN_hmi.M_720s.....fits|png` and 0 or 1, by name
 
-A region in no list goes to training when there is no training list, else its images are left out and listed.
+A region in no list goes to training when there is no training list, else its images are skipped and listed.
 
 Usage
     python classifier_VGG/Build_keras_dataframe_files.py
@@ -21,145 +21,134 @@ References
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-import tyro
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
-from classifier_SVM.FeaturesetTools import read_feature_table
-from classifier_VGG.image_lists import list_name, stage_5_label_counts
-from general_code.flares import NO_FLARE
-from general_code.image_names import NOT_A_NAME, parse_image_names
-from general_code.label_file import label_counts, read_label_file
-from general_code.region_splits import (
-    SPLIT_FILES,
-    assign_splits,
-    either_spelling,
-    read_region_lists,
-    say_splits,
-    say_unlisted,
+
+from general_code.evaluation.evaluate import SPLIT_FILES, report_splits, split_file
+from general_code.evaluation.splits import assign_splits, read_region_lists, report_unlisted
+from general_code.images.label_file import label_counts, read_label_file
+from general_code.images.names import NOT_A_NAME, parse_image_names
+from general_code.noaa.flares import FLARE_CLASS, NO_FLARE
+from general_code.stage.files import UserError, is_set, refuse_inputs, require_file, write_csv
+from general_code.stage.run import (
+    OptionalPath,
+    Settings,
+    StageRun,
+    Suffix,
+    command_line,
+    read_sidecar,
+    stage_main,
+    stage_run,
 )
-from general_code.stage_files import OptionalPath, UserError, atomic_write, given, refuse_inputs
-from general_code.stage_run import StageRun, stage_main, stage_run
 
 
 ## User Definitions
-@dataclass(frozen=True)
-class UserDefinitions:
-    """Settings; every one can be overridden for one run, e.g. `--suffix _M1`."""
-
-    split_dir: Path = Path("results/SVM")  # folder with the tables of stage 5, or with its lists of regions
-    suffix: str = ""  # of the tables' names, as in stage 5
-    label_file: OptionalPath = Path("")  # labels to split by the lists; "": take the tables in split_dir
-    test_ar_list: Path = Path("data/List_of_AR_in_Test_Data_by_AR.csv")  # regions of the test set
-    validation_ar_list: Path = Path("data/List_of_AR_in_Validation_data_by_AR.csv")  # regions of the validation set
-    train_ar_list: Path = Path("data/List_of_AR_in_Train_Data_by_AR.csv")  # training regions; missing: all others
-    output_dir: Path = Path("results/VGG")  # folder of the lists of images
+class UserDefinitions(Settings):
+    split_dir: Path = "results/SVM"  # folder with the tables of stage 5, or with its lists of regions
+    suffix: Suffix = ""  # of the tables' names, as in stage 5
+    label_file: OptionalPath = ""  # labels to split by the lists; "": take the tables in split_dir
+    test_ar_list: Path = "data/List_of_AR_in_Test_Data_by_AR.csv"  # regions of the test set
+    validation_ar_list: Path = "data/List_of_AR_in_Validation_data_by_AR.csv"  # regions of the validation set
+    train_ar_list: OptionalPath = "data/List_of_AR_in_Train_Data_by_AR.csv"  # training regions; missing: all others
+    output_dir: Path = "results/VGG"  # folder of the lists of images
 ## End User Definitions
+
+
+FEATURES = 29  # in front of class, flare class and name in the tables of stage 5
 
 
 @stage_main
 def main(user: UserDefinitions) -> None:
-    """Run the stage."""
-    names = {split: f"{word}_Data_by_AR{user.suffix}.csv" for split, word in SPLIT_FILES.items()}
-    tables = {split: either_spelling(user.split_dir / name) for split, name in names.items()}
-    outputs = {split: user.output_dir / name for split, name in names.items()}
+    """Write the lists of images."""
+    tables = {split: split_file(user.split_dir, split, user.suffix) for split in SPLIT_FILES}
+    outputs = {split: user.output_dir / f"{word}_Data_by_AR{user.suffix}.csv" for split, word in SPLIT_FILES.items()}
     inputs = [user.label_file, user.test_ar_list, user.validation_ar_list, user.train_ar_list, *tables.values()]
     refuse_inputs(outputs.values(), inputs)
     with stage_run(user, output=outputs["training"], inputs=inputs) as run:
-        if given(user.label_file):
+        if is_set(user.label_file):
             images = split_labels(user, run)
             run.counts |= label_counts(user.label_file)
         else:
             images = read_tables(tables, run)
             run.counts |= stage_5_label_counts(user.split_dir, user.suffix)
-        images = with_folders(images, run)
+        images = with_folders(images)
         for split, path in outputs.items():
-            run.say(f"Writing {path}")
-            with atomic_write(path) as file:
-                images.loc[images["split"] == split, ["filename", "class"]].to_csv(file, index=False,
-                                                                                   lineterminator="\n")
-        say_splits(images["filename"].str[:4], images["class"], images["split"], run)
-
-
-def read_tables(tables: dict[str, Path], run: StageRun) -> pd.DataFrame:
-    """Read names and classes from the tables of stage 5.
-
-    Parameters
-    ----------
-    tables : dict of str to Path
-        From split to file.
-    run : StageRun
-        Told what is read.
-
-    Returns
-    -------
-    pandas.DataFrame
-        filename, class, split.
-    """
-    parts = []
-    for split, path in tables.items():
-        run.say(f"Reading {path}")
-        parts.append(read_feature_table(path, "split_dir")[["filename", "class"]].assign(split=split))
-    return pd.concat(parts, ignore_index=True)
+            run.report(f"Writing {path}")
+            write_csv(path, images.loc[images["split"] == split, ["filename", "class"]])
+        report_splits(images["region"], images["class"], images["split"], run)
 
 
 def split_labels(user: UserDefinitions, run: StageRun) -> pd.DataFrame:
-    """Split the label file by the lists of regions.
-
-    Parameters
-    ----------
-    user : UserDefinitions
-        label_file, the three lists, split_dir.
-    run : StageRun
-        Told of regions in no list, and of lines that are not used.
-
-    Returns
-    -------
-    pandas.DataFrame
-        filename, class, split.
-    """
+    """Split the label file by the lists of regions: filename, region, class (0/1), split."""
     images, problems = read_label_file(user.label_file)
     for problem in problems:
         run.exclude(*problem)
-    run.say(f"{len(images):,} labels in {user.label_file}")
+    run.report(f"{len(images):,} labels in {user.label_file}")
     lists = read_region_lists(user.test_ar_list, user.validation_ar_list, user.train_ar_list, user.split_dir)
     if lists is None:
         raise UserError(f"test_ar_list: no list of regions at '{user.test_ar_list}', nor in split_dir "
                         f"'{user.split_dir}'; run AR_Classifier_weighted.py, which draws them, or name yours")
-    say_unlisted(images["region"], lists, run)
-    split = assign_splits(images["region"], lists)
-    for name in images["filename"][split == ""]:
-        run.exclude(name, "region in no list")
-    flaring = (images["class"] != NO_FLARE).astype("int8")
-    return pd.DataFrame({"filename": images["filename"], "class": flaring, "split": split})[split != ""]
+    run.report(f"Regions of each split: {lists.source}")
+    report_unlisted(images["region"], lists, run)
+    images["split"] = assign_splits(images["region"], lists)
+    for name in images["filename"][images["split"] == ""]:
+        run.exclude(name, "region in no list", subject="images")
+    images["class"] = (images["class"] != NO_FLARE).astype(np.int8)
+    return images[images["split"] != ""]
 
 
-def with_folders(images: pd.DataFrame, run: StageRun) -> pd.DataFrame:
-    """Put the region's folder in front of each name; leave out names without region and time.
-
-    Parameters
-    ----------
-    images : pandas.DataFrame
-        filename, class, split.
-    run : StageRun
-        Told of what is left out.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The same columns, by name.
-    """
+def read_tables(tables: dict[str, Path], run: StageRun) -> pd.DataFrame:
+    """Read the tables of stage 5, by split: filename, region, class (0/1), split; names without region are excluded."""
+    parts = []
+    for split, path in tables.items():
+        run.report(f"Reading {path}")
+        parts.append(read_table(path).assign(split=split))
+    images = pd.concat(parts, ignore_index=True)
     parsed = parse_image_names(images["filename"])
-    placed = ((parsed["region"] != "") & parsed["time"].notna()).to_numpy()
+    placed = (parsed["region"] != "") & parsed["time"].notna()
     for name in images["filename"][~placed]:
-        run.exclude(name, NOT_A_NAME, "no region and time in it")
-    images = images[placed].copy()
-    images["filename"] = [list_name(name) for name in images["filename"]]
-    return images.sort_values("filename", ignore_index=True)
+        run.exclude(name, NOT_A_NAME, "no region and time in it", "images")
+    return images.assign(region=parsed["region"])[placed]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return filename and class (0/1) of a feature table; a flare class counts as 1."""
+    if path.is_file() and path.stat().st_size == 0:  # a split without images
+        return pd.DataFrame({"class": [], "filename": []}, dtype="str")
+    with require_file(path, "split_dir").open(encoding="utf-8-sig", errors="replace") as file:
+        fields = file.readline().split(",")
+    if len(fields) not in (FEATURES + 2, FEATURES + 3):
+        raise UserError(f"{path}: expected a table of {FEATURES} features, class, flare class and name, got "
+                        f"{len(fields)} columns; lists of filename,class go into VGG_transfer_learning.py as they are")
+    header = not fields[0].strip().lstrip("-")[:1].isdigit()
+    names = [*map(str, range(FEATURES)), "class", "flare class", "filename"]
+    names = [name for name in names if len(fields) > FEATURES + 2 or name != "flare class"]
+    table = pd.read_csv(path, names=names, skiprows=int(header), usecols=["class", "filename"], dtype="str",
+                        encoding="utf-8-sig", encoding_errors="replace", keep_default_na=False).fillna("")
+    known = table["class"].str.fullmatch(rf"[01](\.0)?|{FLARE_CLASS}")
+    if not known.all():
+        raise UserError(f"{path}: class '{table['class'][~known].iloc[0]}' is not 0, 1 or like C4.7; run stage 5 again")
+    return table.assign(**{"class": (~table["class"].isin(["0", "0.0"])).astype(np.int8)})
+
+
+def stage_5_label_counts(split_dir: Path, suffix: str) -> dict[str, str | float]:
+    """Return how the labels of stage 5's tables were made; flare size "" where no sidecar tells, or several differ."""
+    statistics = [path.with_suffix("") for path in split_dir.glob("ARClassifierStats_weighted_trainvaltest_*.txt.json")]
+    found = [label_counts(path) for path in statistics
+             if (read_sidecar(path) or {}).get("settings", {}).get("suffix") == suffix]
+    return found[0] if found and all(counts == found[0] for counts in found) else {"flare_size": ""}
+
+
+def with_folders(images: pd.DataFrame) -> pd.DataFrame:
+    """Spell names `NNNN/NNNN_hmi...`, whatever folder and digits they had, and sort by name."""
+    names = images["filename"].str.replace(r"^.*[/\\]", "", regex=True).str.replace(r"^[0-9]+_", "", regex=True)
+    names = images["region"] + "/" + images["region"] + "_" + names
+    return images.assign(filename=names).sort_values("filename", ignore_index=True)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(UserDefinitions, description=__doc__))
+    main(command_line(UserDefinitions, __doc__))

@@ -1,4 +1,4 @@
-"""Forecast flares from magnetograms by VGG16 with a new last layer (transfer learning), and judge the forecast.
+"""Forecast flares from magnetograms by VGG16 with a new last layer (transfer learning), and evaluate the forecast.
 
 Reads
     train_file, validation_file, test_file    header `filename,class`; `NNNN/name` and 0/1, of stage 6
@@ -9,12 +9,12 @@ Reads
 Writes to `output_dir`
     VGG_model{suffix}.keras         (n, 224, 224, 1) grey levels 0..255 to the probabilities of no flare, flare
     VGG_model{suffix}.keras.json    settings (gauss_range!) and counts, for whoever uses the model
-    head_VGG{suffix}_epoch_NNN.keras, history{suffix}.csv, training{suffix}.json   one head an epoch; loss and scores
-    other_training{suffix}_.../     heads of other, or of unknown, settings or images, set aside
+    VGG_training{suffix}/*/         head_epoch_NNN.keras and history.csv of each training, named by its settings
+    history{suffix}.csv             epoch,loss,TPR,TNR,TSS,HSS,val_loss,val_TPR,val_TNR,val_TSS,val_HSS
     VGGClassifierStats_trainvaltest{suffix}.txt, .json      scores of test, validation, training beside the baselines
     predictions_VGG{suffix}.csv     filename,class,probability,decision,split
     training_curves{suffix}.png, scores_VGG{suffix}.png, roc_..., reliability_...
-    cache_dir/features_*/           4096 numbers an image; weights.json: what is known of files of weights
+    cache_dir/features_*/           4096 numbers an image
     cache_dir/inputs_*/, forecasts_*/   of mode end_to_end: resized FITS images, log odds of a flare of each image
 
 Input: FITS in gauss, resized to 224x224 (bilinear, anti-aliased), -gauss_range..gauss_range to 0..255, clipped; PNG
@@ -30,88 +30,177 @@ References
     Simonyan and Zisserman 2015, arXiv:1409.1556 (VGG16); Boucheron et al. 2023, Scientific Data 10, 825.
 """
 
+import functools
+import hashlib
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import tyro
+import numpy as np
+import pandas as pd
+from pydantic import BeforeValidator, NonNegativeInt, PositiveFloat, PositiveInt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
-from classifier_VGG.device import prepare_device
-from classifier_VGG.output_files import head_file, output_files
-from general_code.stage_files import OptionalPath, UserError, given, refuse_inputs, require_file, require_folder
-from general_code.stage_run import resolve_jobs, stage_main, stage_run
+
+from classifier_VGG.network.inputs import (
+    INPUT_PIXELS,
+    InputSettings,
+    RowCache,
+    fill_rows,
+    read_inputs,
+    usable_images,
+)
+from classifier_VGG.network.training import (
+    Checkpoints,
+    HeadTrainer,
+    best_epoch,
+    flare_log_odds,
+    set_scores,
+    training_figure,
+    write_history,
+)
+from classifier_VGG.network.vgg16 import (
+    FEATURES,
+    MEANINGLESS,
+    PARAMETERS,
+    WeightSource,
+    assemble,
+    backbone_outputs,
+    build_backbone,
+    head_digest,
+    new_head,
+    prepare_keras,
+    weight_source,
+)
+from general_code.evaluation.evaluate import (
+    calibrate,
+    evaluate_forecast,
+    flare_text,
+    forecast_rows,
+    report_splits,
+    split_file,
+)
+from general_code.evaluation.report import save_figure, write_evaluation
+from general_code.evaluation.scores import format_score
+from general_code.images.label_file import (
+    STAGE_3_FLARE_SIZE,
+    label_counts,
+    label_size,
+    label_window_hours,
+    match_images,
+    read_image_lists,
+)
+from general_code.noaa.flares import optional_event_list
+from general_code.stage.files import (
+    UserError,
+    atomic_path,
+    is_set,
+    refuse_inputs,
+    require_folder,
+    require_free_space,
+)
+from general_code.stage.run import (
+    Jobs,
+    OptionalPath,
+    Settings,
+    StageRun,
+    Suffix,
+    command_line,
+    read_sidecar,
+    resolve_jobs,
+    stage_main,
+    stage_run,
+)
+
+if TYPE_CHECKING:  # Keras takes seconds to import: the functions of the network import it when it is set up
+    import keras
+
+PathText = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
+MODEL_BYTES = 1.1 * 4 * PARAMETERS  # of the saved model, generously
 
 
 ## User Definitions
-@dataclass(frozen=True)
-class UserDefinitions:
-    """Settings; every one can be overridden for one run, e.g. `--epochs 20`."""
-
-    train_file: Path = Path("results/VGG/Train_Data_by_AR.csv")  # images to train on
-    validation_file: Path = Path("results/VGG/Validation_Data_by_AR.csv")  # images that choose the epoch
-    test_file: Path = Path("results/VGG/Test_Data_by_AR.csv")  # images that only judge
-    dataset_dir: Path = Path("data/dataset")  # folder of NNNN/name
+class UserDefinitions(Settings):
+    train_file: OptionalPath = ""  # images to train on; "": the list in output_dir, with its suffix
+    validation_file: OptionalPath = ""  # images that choose the epoch; "": the list in output_dir
+    test_file: OptionalPath = ""  # images that only evaluate; "": the list in output_dir
+    dataset_dir: Path = "data/dataset"  # folder of NNNN/name
     image_format: Literal["fits", "png"] = "fits"  # extension of the images
-    suffix: str = ""  # added to the names of the outputs
-    weights: str = "imagenet"  # of VGG16: imagenet, path of a file, or random (scores mean nothing)
+    suffix: Suffix = ""  # added to the names of the outputs
+    weights: PathText = "imagenet"  # of VGG16: imagenet, path of a file, or random (scores mean nothing)
     mode: Literal["cached", "end_to_end"] = "cached"  # network once per image, or in every epoch as published
     extract_dtype: Literal["float32", "bfloat16"] = "float32"  # arithmetic of the frozen network
     cache_dtype: Literal["float32", "float16"] = "float32"  # mode cached only: 16 or 8 kB an image on disk
-    event_list: OptionalPath = Path("data/eventList.txt")  # flares for the persistence rows; "": none
-    output_dir: Path = Path("results/VGG")  # folder of all outputs
-    cache_dir: Path = Path("results/VGG/cache")  # folder of cached features, or of resized FITS images
-    epochs: int = 5  # passes over the training images
-    batch_size: int = 64  # images a step
-    learning_rate: float = 0.001  # of Adam
-    seed: int = 0  # of head, order, bootstrap and random weights
-    gauss_range: float = 5978.7  # FITS only: field that becomes 255; minus it becomes 0 [G]
-    n_jobs: int = -1  # processes that read FITS; -1: all cores
+    event_list: OptionalPath = "data/eventList.txt"  # flares for the persistence rows; "": none
+    output_dir: Path = "results/VGG"  # folder of all outputs
+    cache_dir: Path = "results/VGG/cache"  # folder of cached features, or of resized FITS images
+    epochs: PositiveInt = 5  # passes over the training images
+    batch_size: PositiveInt = 64  # images a step
+    learning_rate: PositiveFloat = 0.001  # of Adam
+    seed: NonNegativeInt = 0  # of head, order, bootstrap and random weights
+    gauss_range: PositiveFloat = 5978.7  # FITS only: field that becomes 255; minus it becomes 0 [G]
+    n_jobs: Jobs = -1  # processes that read images; -1: all cores
 ## End User Definitions
 
 
 @stage_main
 def main(user: UserDefinitions) -> None:
     """Run the stage."""
-    check_settings(user)
-    outputs = output_files(user.output_dir, user.suffix)
-    inputs = [user.train_file, user.validation_file, user.test_file, user.dataset_dir, user.event_list]
-    inputs += [Path(user.weights)] if user.weights not in ("imagenet", "random") else []
-    heads = (head_file(user.output_dir, user.suffix, epoch) for epoch in range(1, user.epochs + 1))
-    refuse_inputs([*outputs.values(), *heads], inputs)
+    lists, outputs = list_files(user), output_files(user)
+    inputs = [*lists.values(), user.dataset_dir, user.event_list]
+    inputs += [Path(user.weights).expanduser()] if user.weights not in ("imagenet", "random") else []
+    refuse_inputs(outputs.values(), inputs)
     with stage_run(user, output=outputs["model"], inputs=inputs) as run:
-        prepare_device(run)
-        from classifier_VGG import vgg_experiment as experiment  # TensorFlow takes seconds to import
-        from classifier_VGG.vgg_judgement import judge
-
-        run.say(settings_text(user))
-        images = experiment.read_images(user, run)
-        source = experiment.choose_weights(user, run)
-        experiment.require_model_space(source, outputs["model"])
-        with experiment.open_mode(user, images, source, run) as mode:
-            images = experiment.usable_images(images, mode, run)
-            checkpoints, best, choice = experiment.train(user, images, source, mode, run)
+        images = read_images(user, lists, run)
+        run.report(prepare_keras())
+        run.report(settings_text(user))
+        source = choose_weights(user, run)
+        if not outputs["model"].exists():
+            require_free_space(user.output_dir, MODEL_BYTES, "the model")
+        with open_mode(user, images, source, run) as (trainer, usable):
+            images = images[usable]
+            report_splits(images["region"], images["class"], images["split"], run)
+            require_both_classes(images, int((~usable).sum()))
+            checkpoints = train(user, images, source, trainer, run)
+            best, choice = best_epoch(checkpoints.history)
+            run.report(choice)
             head = checkpoints.load(best)
-            rows = experiment.forecast(user, head, images, source, mode)
-        judge(user, rows, source, checkpoints.history, best, choice, run)
+            rows = forecast(user, head, images, source, trainer=trainer, run=run)
+        write_history(outputs["history"], checkpoints.history)
+        save_figure(training_figure(checkpoints.history, best, figure_title(choice, source)),
+                    outputs["training_curves"])
+        evaluate(user, rows, source, train_file=lists["training"], choice=choice, run=run)
+        run.count("best_epoch", best)
         # last: until the sidecar is written at the end of the run, the earlier calibration stands beside the model
-        experiment.save_model(user, source, head, outputs["model"], run)
+        save_model(user, source, head, outputs["model"], run)
+
+
+# ---------------------------------------------------------------------------- files
+
+
+def list_files(user: UserDefinitions) -> dict[str, Path]:
+    """Return the list of each split: training, validation, test."""
+    named = {"training": user.train_file, "validation": user.validation_file, "test": user.test_file}
+    return {split: path if is_set(path) else split_file(user.output_dir, split, user.suffix)
+            for split, path in named.items()}
+
+
+def output_files(user: UserDefinitions) -> dict[str, Path]:
+    """Return the outputs but the heads, by what they hold."""
+    suffix = user.suffix
+    names = {"model": f"VGG_model{suffix}.keras", "history": f"history{suffix}.csv",
+             "training_curves": f"training_curves{suffix}.png",
+             "statistics": f"VGGClassifierStats_trainvaltest{suffix}.txt",
+             "statistics JSON": f"VGGClassifierStats_trainvaltest{suffix}.json",
+             "predictions": f"predictions_VGG{suffix}.csv"}
+    names |= {figure: f"{figure}_VGG{suffix}.png" for figure in ("scores", "roc", "reliability")}
+    return {key: user.output_dir / name for key, name in names.items()}
 
 
 def settings_text(user: UserDefinitions) -> str:
-    """Name the settings that this run uses.
-
-    Parameters
-    ----------
-    user : UserDefinitions
-        All of it.
-
-    Returns
-    -------
-    str
-        One line.
-    """
+    """Return a line that names the settings of this run."""
     images = f"FITS images (+-{user.gauss_range:g} G)" if user.image_format == "fits" else "PNG images"
     kept = (f", features kept in {user.cache_dtype} in {user.cache_dir}" if user.mode == "cached" else
             f", resized images kept in {user.cache_dir}" if user.image_format == "fits" else "")
@@ -119,31 +208,187 @@ def settings_text(user: UserDefinitions) -> str:
             f"{user.epochs} epochs of Adam, learning rate {user.learning_rate:g}, seed {user.seed}")
 
 
-def check_settings(user: UserDefinitions) -> None:
-    """Raise UserError for settings that cannot be.
+# ---------------------------------------------------------------------------- images and weights
 
-    Parameters
-    ----------
-    user : UserDefinitions
-        All of it.
-    """
-    for name in ("train_file", "validation_file", "test_file"):
-        require_file(getattr(user, name), name)
+
+def read_images(user: UserDefinitions, lists: dict[str, Path], run: StageRun) -> pd.DataFrame:
+    """Read the three lists and find their images: filename, class, split, region, source, bytes, modified_ns."""
     require_folder(user.dataset_dir, "dataset_dir")
-    for name in ("epochs", "batch_size"):
-        if getattr(user, name) < 1:
-            raise UserError(f"{name}: expected a number from 1, got {getattr(user, name)}")
-    for name in ("learning_rate", "gauss_range"):
-        if not 0 < getattr(user, name) < float("inf"):
-            raise UserError(f"{name}: expected a number above 0, got {getattr(user, name)}")
-    if user.seed < 0:
-        raise UserError(f"seed: expected a number from 0, got {user.seed}")
-    if set(user.suffix) & set('/\\:*?"<>|[]'):
-        raise UserError(f"suffix: expected letters that a file name may have, got '{user.suffix}'")
-    if given(user.event_list) and user.event_list.is_dir():
-        raise UserError(f"event_list: expected a file, '{user.event_list}' is a folder; name a list, or \"\" for none")
-    resolve_jobs(user.n_jobs)
+    images = read_image_lists(lists, run)
+    for split, path in lists.items():
+        run.report(f"{split} images: {int((images['split'] == split).sum()):,} in {path}")
+    run.report(f"Flares: {flare_text(label_size(lists['training']), label_window_hours(lists['training']))}")
+    run.counts |= label_counts(lists["training"])
+    require_both_classes(images, 0)  # before the long way through the network, and again after it
+    images = match_images(images, user.dataset_dir, user.image_format, run)
+    found = images["source"] != ""
+    for name in images["listed"][~found]:
+        run.exclude(name, "image missing", f"not in {user.dataset_dir}", subject="images")
+    if not found.any():
+        raise UserError(f"dataset_dir: none of the {len(images):,} images in the lists is a {user.image_format} image "
+                        f"in '{user.dataset_dir}'; set --dataset-dir or --image-format")
+    images = images[found].reset_index(drop=True)
+    return images.assign(filename=images["source"].str.rpartition("/")[2])
+
+
+def require_both_classes(images: pd.DataFrame, excluded: int) -> None:
+    """Raise UserError unless there are training images with and without a flare."""
+    training = images["class"][images["split"] == "training"]
+    if training.nunique() < 2:
+        raise UserError(f"train_file: expected usable images with and without a flare, got {training.sum():,} with and "
+                        f"{(training == 0).sum():,} without ({excluded:,} of all images excluded); check train_file, "
+                        "dataset_dir and image_format")
+
+
+def choose_weights(user: UserDefinitions, run: StageRun) -> WeightSource:
+    """Find the backbone's weights, and warn when they are random."""
+    source = weight_source(user.weights, user.seed, run.report)
+    run.report(f"Weights of VGG16: {source.description}")
+    if source.random:
+        run.report(MEANINGLESS)
+    run.counts |= {"weights": source.description, "weights_digest": source.digest,
+                   "scores_mean_nothing": source.random}
+    return source
+
+
+# ---------------------------------------------------------------------------- training
+
+
+def input_settings(user: UserDefinitions) -> InputSettings:
+    """Return how images are read."""
+    return InputSettings(user.dataset_dir, user.image_format, user.gauss_range, user.batch_size,
+                         resolve_jobs(user.n_jobs))
+
+
+def network_settings(user: UserDefinitions, source: WeightSource) -> dict[str, Any]:
+    """Return what the features of an image depend on."""
+    return {"weights": source.digest, **input_settings(user).preprocessing, "extract_dtype": user.extract_dtype}
+
+
+@contextmanager
+def open_mode(user: UserDefinitions, images: pd.DataFrame, source: WeightSource,
+              run: StageRun) -> Iterator[tuple[HeadTrainer, np.ndarray]]:
+    """Yield what trains and forecasts as `mode` says, and which images can be used (bool, one an image).
+
+    The cache stays open and locked meanwhile; the network is only built when there is something to compute.
+    """
+    settings, classes = input_settings(user), images["class"].to_numpy()
+    network = functools.cache(lambda: build_backbone(source, user.extract_dtype))
+    if user.mode == "cached":
+        identity = {"kind": "features", **network_settings(user, source)}
+        with RowCache(user.cache_dir, identity, FEATURES, user.cache_dtype) as cache:
+            rows = fill_rows(images, cache, settings, lambda grey: backbone_outputs(network(), grey), run,
+                             description="VGG16")
+            values = cache.values()
+            yield HeadTrainer(lambda places: values[rows[places]], classes, user.batch_size, run), rows >= 0
+    elif user.image_format == "fits":  # resized once: that takes longer than reading
+        identity = {"kind": "inputs", **settings.preprocessing}
+        with RowCache(user.cache_dir, identity, INPUT_PIXELS**2, "float32") as cache:
+            rows = fill_rows(images, cache, settings, lambda grey: grey.reshape(len(grey), -1), run,
+                             description="resizing")
+            values = cache.values()
+            shape = (-1, INPUT_PIXELS, INPUT_PIXELS, 1)
+            yield HeadTrainer(lambda places: values[rows[places]].reshape(shape), classes, user.batch_size, run,
+                              network), rows >= 0
+    else:
+        paths = [user.dataset_dir / name for name in images["source"]]
+        yield HeadTrainer(lambda places: read_inputs([paths[place] for place in places], "png", user.gauss_range)
+                          .grey[..., np.newaxis], classes, user.batch_size, run, network), \
+            usable_images(images, settings, run)
+
+
+def train(user: UserDefinitions, images: pd.DataFrame, source: WeightSource, trainer: HeadTrainer,
+          run: StageRun) -> Checkpoints:
+    """Train the head epoch by epoch, from where an interrupted run stopped; the index of images are their places."""
+    training, validation = (images[images["split"] == split] for split in ("training", "validation"))
+    cache = {"cache_dtype": user.cache_dtype} if user.mode == "cached" else {}
+    settings = {**network_settings(user, source), "mode": user.mode, **cache, "batch_size": user.batch_size,
+                "learning_rate": user.learning_rate, "seed": user.seed, "training images": images_digest(training),
+                "validation images": images_digest(validation)}
+    if (old := user.output_dir / f"training{user.suffix}.json").exists():
+        run.report(f"The heads head_VGG{user.suffix}_epoch_*.keras in {old.parent} are not used: made by version "
+                   f"0.2.0; remove them and {old.name}")
+    checkpoints = Checkpoints(user.output_dir / f"VGG_training{user.suffix}", settings)
+    head = checkpoints.resume(user.epochs, run) or new_head(FEATURES, user.seed, user.learning_rate)
+    for epoch in range(len(checkpoints.history) + 1, user.epochs + 1):
+        record = trainer.train_epoch(head, training.index.to_numpy(), user.seed, epoch)
+        after = set_scores(validation["class"].to_numpy(), trainer.log_odds(head, validation.index.to_numpy()))
+        checkpoints.save(head, record | {f"val_{name}": value for name, value in after.items()})
+        run.report(f"epoch {epoch} of {user.epochs}: loss {format_score(record['loss'], 4)}, TSS "
+                   f"{format_score(record['TSS'])}; validation: loss {format_score(after['loss'], 4)}, TSS "
+                   f"{format_score(after['TSS'])}, HSS {format_score(after['HSS'])}")
+    return checkpoints
+
+
+def images_digest(images: pd.DataFrame) -> str:
+    """Return a hash of files (name, size, modification time) and classes in their order."""
+    columns = images[["source", "bytes", "modified_ns", "class"]]
+    return hashlib.sha256(columns.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
+
+
+# ---------------------------------------------------------------------------- forecast and model
+
+
+def forecast(user: UserDefinitions, head: "keras.Model", images: pd.DataFrame, source: WeightSource,
+             trainer: HeadTrainer, run: StageRun) -> pd.DataFrame:
+    """Forecast all images by the log odds of a flare; in mode end_to_end an interruption costs no second pass."""
+    if user.mode == "cached":
+        log_odds = trainer.log_odds(head, images.index.to_numpy())
+    else:
+        network = functools.cache(lambda: build_backbone(source, user.extract_dtype))
+        identity = {"kind": "forecasts", **network_settings(user, source), "head": head_digest(head)}
+        with RowCache(user.cache_dir, identity, 1, "float64") as cache:
+            rows = fill_rows(images, cache, input_settings(user), lambda grey: flare_log_odds(
+                head, backbone_outputs(network(), grey))[:, np.newaxis], run, description="VGG16")
+            log_odds = cache.values()[rows, 0]
+    return forecast_rows(images["filename"].tolist(), images["class"], log_odds, log_odds > 0,
+                         images["split"].to_numpy())
+
+
+def figure_title(choice: str, source: WeightSource) -> str:
+    """Return the message of the training curves."""
+    return "\n".join([*[MEANINGLESS] * source.random, choice.replace("; the", "\nThe", 1)])
+
+
+def evaluate(user: UserDefinitions, rows: pd.DataFrame, source: WeightSource, train_file: Path, choice: str,
+             run: StageRun) -> None:
+    """Evaluate the forecast as every forecast is; write predictions, statistics and figures."""
+    run.report("Calibrating on validation, scores with bootstrap over regions")
+    rows, calibration = calibrate(rows)
+    size = label_size(train_file)
+    remarks = [MEANINGLESS] if source.random else []
+    remarks += [] if size else ["The labels do not record their smallest flare size: persistence counts flares of "
+                                f"{STAGE_3_FLARE_SIZE} or larger"]
+    report = evaluate_forecast(rows, forecast="VGG16, RANDOM WEIGHTS" if source.random else "VGG16",
+                               decision_rule="decision at 0.5", calibration=calibration,
+                               flare_size=size or STAGE_3_FLARE_SIZE,
+                               events=optional_event_list(user.event_list, run), remarks=[*remarks, choice],
+                               seed=user.seed, window_hours=label_window_hours(train_file))
+    run.counts |= {"flare_size": report["flare_size"], "calibration": report["calibration"]}
+    write_evaluation(report, rows, output_files(user)["statistics"], f"VGG{user.suffix}", run)
+
+
+def save_model(user: UserDefinitions, source: WeightSource, head: "keras.Model", path: Path, run: StageRun) -> None:
+    """Assemble and write the model unless it is there; by "model_made_of" the next run and Forecast_AR know it."""
+    made_of = network_settings(user, source) | {"head": head_digest(head)}
+    earlier = (read_sidecar(path) or {}).get("counts", {})
+    if path.is_file() and earlier.get("model_made_of") == made_of | file_state(path):
+        run.counts |= {name: earlier[name] for name in ("model_made_of", "parameters")}
+        run.report(f"Model in {path}: unchanged, of this head and these weights")
+        return
+    require_free_space(path.parent, MODEL_BYTES, "the model")
+    model = assemble(build_backbone(source, user.extract_dtype), head)
+    with atomic_path(path) as temporary:
+        model.save(temporary)
+    run.counts |= {"model_made_of": made_of | file_state(path), "parameters": model.count_params()}
+    run.report(f"Model of {model.count_params():,} parameters in {path}")
+
+
+def file_state(path: Path) -> dict[str, int]:
+    """Return what tells whether a file is still the one that was written."""
+    status = path.stat()
+    return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 if __name__ == "__main__":
-    main(tyro.cli(UserDefinitions, description=__doc__))
+    main(command_line(UserDefinitions, __doc__))

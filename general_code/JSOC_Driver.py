@@ -14,9 +14,9 @@ Writes (all in `image_dir`)
     NNNN_missing_records.csv
                  record, reason, detail of the records without image
     download_ledger.csv
-                 one line a region (columns: general_code/download_ledger.py)
+                 one line a region (columns: general_code/jsoc/ledger.py)
     download_ledger.csv.json, download_ledger.csv.excluded.csv, download_ledger.csv.log
-                 settings and counts; every record and region that could not be had; what was said
+                 settings and counts; every record and region that is not there, with the reason; the log
 
 Usage
     python general_code/JSOC_Driver.py --email me@inst.edu
@@ -29,150 +29,149 @@ References
     Scherrer et al. 2012, Solar Physics 275, 207 (HMI)
 """
 
-import re
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
-
-import tyro
+from typing import TYPE_CHECKING, Annotated, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
-from general_code.cutout_archive import images_in_place
-from general_code.cutout_requests import (
+
+from pydantic import AfterValidator, PositiveFloat, PositiveInt
+
+from general_code.images.names import SERIES
+from general_code.jsoc.cutouts import images_in_place
+from general_code.jsoc.export_requests import (
     CutoutRequest,
-    cadence_of,
+    Email,
+    Passage,
+    Series,
+    SummaryPositions,
+    WebAddress,
     describe_effort,
     disk_bytes,
     read_passages,
-    select_passages,
 )
-from general_code.download_ledger import IN_FLIGHT, STATES, DownloadLedger, LedgerLine
-from general_code.image_names import SERIES
-from general_code.jsoc_faults import BlockedError, OutageError, Patience, RefusedError, TransientError, persist
-from general_code.stage_files import OptionalPath, UserError, require_file, require_free_space
-from general_code.stage_run import StageRun, stage_main, stage_run
+from general_code.jsoc.ledger import IN_FLIGHT, STATES, DownloadLedger
+from general_code.jsoc.retry import BlockedError, OutageError, RefusedError, RetryPolicy, TransientError
+from general_code.noaa.regions import region_number
+from general_code.stage.files import UserError, is_set, require_file, require_free_space
+from general_code.stage.run import OptionalPath, Problem, Settings, StageRun, command_line, stage_main, stage_run
 
-if TYPE_CHECKING:
-    from general_code.jsoc_service import JsocService
-    from general_code.region_download import RegionDownload, Route
+if TYPE_CHECKING:  # drms and selenium take a second to import
+    from general_code.jsoc.client import JsocService, Route
 
 
 ## User Definitions
-@dataclass(frozen=True)
-class UserDefinitions:
-    """Settings of this stage."""
-
-    ar_list: Path = Path("data/ARList.txt")  # regions with first day and number of days
-    image_dir: Path = Path("data/active_regions")  # gets a folder NNNN for each region, and the ledger
-    email: str = ""  # address registered with JSOC; needed unless dry_run
+class UserDefinitions(Settings):
+    ar_list: Path = "data/ARList.txt"  # regions with first day and number of days
+    image_dir: Path = "data/active_regions"  # gets a folder NNNN for each region, and the ledger
+    email: Email = ""  # address registered with JSOC; needed unless dry_run
     route: Literal["drms", "browser"] = "drms"  # through the drms package, or JSOC's export page in Chromium
-    base_url: str = "http://jsoc.stanford.edu"  # of JSOC
-    srs_dir: OptionalPath = Path("data/SRS")  # region summaries: positions when JSOC's table of regions has none
-    series: str = "hmi.M_720s"  # full-disk line-of-sight magnetograms; generate_dataset.py reads hmi.M_720s only
-    patch_pixels: int = 600  # width and height of the cut-outs [pixels]
-    ar_numbers: tuple[str, ...] = ()  # only these regions; () = all of the list
-    max_attempts: int = 5  # tries of a step before a region is given up
-    poll_seconds: float = 10.0  # first pause between looks at a request [s]; doubles up to 60
-    chromedriver: str = ""  # path, for route browser; "" = the one on the PATH
+    base_url: WebAddress = "http://jsoc.stanford.edu"  # of JSOC
+    srs_dir: OptionalPath = "data/SRS"  # region summaries: positions when JSOC's table of regions has none
+    series: Series = "hmi.M_720s"  # full-disk line-of-sight magnetograms; generate_dataset.py reads hmi.M_720s only
+    patch_pixels: PositiveInt = 600  # width and height of the cut-outs [pixels]
+    ar_numbers: tuple[Annotated[str, AfterValidator(region_number)], ...] = ()  # only these regions; () = all
+    max_attempts: PositiveInt = 5  # attempts at a step before a region is given up
+    retry_failed: bool = False  # True: also try the regions that an earlier run has given up
+    poll_seconds: PositiveFloat = 10.0  # first pause between looks at a request [s]; doubles up to 60
+    chromedriver: OptionalPath = ""  # program, for route browser; "" = the one on the PATH
     headless: bool = True  # browser without a window
     dry_run: bool = False  # print the requests and send none
 ## End User Definitions
 
 
-ADDRESS = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,6}")  # what JSOC accepts
-
-
-def _check_settings(user: UserDefinitions) -> None:
-    """Raise UserError for a setting that cannot be meant."""
+@stage_main
+def main(user: UserDefinitions) -> None:
+    """Plan the requests, download the regions, list what is missing."""
     require_file(user.ar_list, "ar_list")
-    cadence_of(user.series)
-    if not user.dry_run and not ADDRESS.fullmatch(user.email):
-        raise UserError(f"email: expected an address registered with JSOC, got '{user.email}'; set --email")
-    address = urlsplit(user.base_url)
-    if address.scheme not in ("http", "https") or not address.netloc:
-        raise UserError(f"base_url: expected an address like http://jsoc.stanford.edu, got '{user.base_url}'")
-    for setting, least in (("patch_pixels", 1), ("max_attempts", 1), ("poll_seconds", 0.01)):
-        if getattr(user, setting) < least:
-            raise UserError(f"{setting}: expected a number from {least}, got {getattr(user, setting)}")
-
-
-def _read_requests(user: UserDefinitions) -> tuple[list[CutoutRequest], list[tuple[str, str, str]]]:
-    """Return the requests for the regions that are asked for, and the lines of the list that cannot be used."""
     passages, problems = read_passages(user.ar_list)
-    selected = select_passages(passages, user.ar_numbers, user.ar_list)
-    return [CutoutRequest(passage, user.series, user.patch_pixels) for passage in selected], problems
+    requests = [CutoutRequest(passage, user.series, user.patch_pixels)
+                for passage in select_passages(passages, user.ar_numbers, user.ar_list)]
+    if user.dry_run:
+        print_requests(user, requests, problems)
+        return
+    if not user.email:
+        raise UserError("email: expected an address registered with JSOC, got ''; set --email")
+    ledger_path = user.image_dir / "download_ledger.csv"
+    with stage_run(user, ledger_path, inputs=[user.ar_list, user.srs_dir]) as run:
+        ledger = DownloadLedger(ledger_path)
+        require_own_folders(ledger, requests, user.image_dir)
+        to_do = plan_requests(user, ledger, requests, run)
+        require_same_route(ledger, to_do, user.route)
+        if user.series.lower() != SERIES.lower():
+            run.report(f"series {user.series}: generate_dataset.py reads {SERIES} only and will exclude these images")
+        run.report(f"To do: {describe_effort(to_do)}" if to_do else "All regions are done or given up; nothing to do.")
+        require_free_space(user.image_dir, disk_bytes(to_do), f"the cut-outs of {len(to_do)} regions")
+        if to_do:
+            download_regions(user, ledger, to_do, run)
+        for problem in problems:
+            run.exclude(*problem)
+        exclude_missing(ledger, requests, user.image_dir, run)
+        fault = report_outcome(ledger, requests, user.image_dir, run)
+    if fault:
+        raise UserError(fault)
 
 
-def open_service(user: UserDefinitions, max_attempts: int) -> "JsocService":
-    """Return the queries of the host that the settings name.
-
-    Parameters
-    ----------
-    user : UserDefinitions
-        Host, address and first pause.
-    max_attempts : int
-        Tries of one step.
-
-    Returns
-    -------
-    JsocService
-        Nothing has been sent yet.
-    """
-    from general_code.jsoc_service import JsocService  # drms takes a second to import
-
-    return JsocService(user.base_url, user.email, Patience(user.poll_seconds, max_attempts))
+# ---------------------------------------------------------------------------- the requests
 
 
-def _open_route(user: UserDefinitions, service: "JsocService", run: StageRun) -> "Route":
-    """Return the route that the user chose, as a context manager."""
-    from general_code.export_positions import SummaryPositions
-
-    summaries = SummaryPositions(user.srs_dir)
-    if user.route == "drms":
-        from general_code.jsoc_export import DrmsRoute
-
-        return DrmsRoute(service, summaries, run.say, run.note)
-    from general_code.jsoc_page import BrowserRoute
-
-    return BrowserRoute(service, summaries, run.say, user.image_dir, user.chromedriver, user.headless)
+def select_passages(passages: Sequence[Passage], ar_numbers: Sequence[str], ar_list: Path) -> list[Passage]:
+    """Return the passages of the regions that are asked for, or all, in the list's order."""
+    missing = sorted(set(ar_numbers) - {passage.region for passage in passages})
+    if missing:
+        raise UserError(f"ar_numbers: region {', '.join(missing)} is not in {ar_list} ({len(passages)} regions); "
+                        "add its line, or do not ask for it")
+    return [passage for passage in passages if not ar_numbers or passage.region in ar_numbers]
 
 
-def _print_requests(user: UserDefinitions, requests: Sequence[CutoutRequest]) -> None:
+def print_requests(user: UserDefinitions, requests: Sequence[CutoutRequest], problems: Sequence[Problem]) -> None:
     """Print what would be sent; only the table of active regions is asked for."""
-    from general_code.export_positions import SummaryPositions
-    from general_code.jsoc_export import find_position
-
-    service, summaries, reachable = open_service(user, max_attempts=1), SummaryPositions(user.srs_dir), True
+    for problem in problems:
+        print(f"Skipped: {problem.input}: {problem.reason}: {problem.detail}")
     print(f"Dry run: {describe_effort(requests)}")
+    service, summaries, is_up = open_service(user, max_attempts=1), SummaryPositions(user.srs_dir), True
     for request in requests:
         try:
-            position = summaries.position(request.passage) if not reachable else find_position(
-                service, summaries, request.passage, print)
+            position = (service.find_position(summaries, request.passage, print, wait=False) if is_up
+                        else summaries.position(request.passage))
         except (RefusedError, TransientError, BlockedError) as error:
-            position, reachable = None, reachable and not isinstance(error, OutageError)
+            position, is_up = None, is_up and not isinstance(error, OutageError)
             print(f"{request.region}: {error}")
-        options = ("(no position)" if position is None else
-                   ",".join(f"{k}={v}" for k, v in request.process(position, request.start, request.stop).items()))
-        print(f"{request.region}: {request.record_set} im_patch,{options} ({request.slot_count} records)")
+        process = "(no position)" if position is None else request.process(position, request.start, request.stop)
+        print(f"{request.region}: {request.record_set} im_patch,{process} ({request.slot_count} records)")
 
 
-def _require_own_folders(ledger: DownloadLedger, requests: Sequence[CutoutRequest], image_dir: Path) -> None:
+def require_own_folders(ledger: DownloadLedger, requests: Sequence[CutoutRequest], image_dir: Path) -> None:
     """Raise UserError when images would be put among those of an earlier request of the region."""
     lines = {line.region: line for line in ledger}
     others = [request.region for request in requests if request.region in lines
               and not lines[request.region].is_for(request) and images_in_place(image_dir / request.region)]
     if others:
         raise UserError(f"{image_dir}: the images of {len(others)} regions ({', '.join(others[:5])}"
-                        f"{' …' * (len(others) > 5)}) were made for other dates, series or size than the list and the "
-                        "settings say now, and images of two requests are not mixed: move those folders away, or "
+                        f"{' ...' * (len(others) > 5)}) were made for other dates, series or size than the list and "
+                        "the settings say now, and images of two requests are not mixed: move those folders away, or "
                         "name another image_dir")
 
 
-def _require_same_route(ledger: DownloadLedger, to_do: Sequence[CutoutRequest], route: str) -> None:
+def plan_requests(user: UserDefinitions, ledger: DownloadLedger, requests: Sequence[CutoutRequest],
+                  run: StageRun) -> list[CutoutRequest]:
+    """Enter the requests in the ledger; return those still to do, in flight first."""
+    for request in ledger.plan(requests):
+        run.report(f"{request.region}: the ledger's line was made for other dates, series or size and is not used")
+    for request in requests:
+        line = ledger[request.region]
+        images = images_in_place(user.image_dir / request.region) if line.state == "done" else 0
+        if line.state == "done" and images < line.files_received:
+            run.report(f"{request.region}: {images} of {line.files_received} images are there; it is requested again")
+            ledger.update(request.region, state="planned", request_id="", tar_sha256="", files_received=0)
+    finished = ("done",) if user.retry_failed or user.ar_numbers else ("done", "failed")
+    to_do = [request for request in requests if ledger[request.region].state not in finished]
+    return sorted(to_do, key=lambda request: ledger[request.region].state not in IN_FLIGHT)
+
+
+def require_same_route(ledger: DownloadLedger, to_do: Sequence[CutoutRequest], route: str) -> None:
     """Raise UserError for a submission whose outcome is not known, and which only the other route can repeat."""
     lines = [ledger[request.region] for request in to_do]
     others = [line for line in lines if line.state == "submitting" and line.route not in ("", route)]
@@ -183,122 +182,97 @@ def _require_same_route(ledger: DownloadLedger, to_do: Sequence[CutoutRequest], 
                         f"--route {route}")
 
 
-def _plan_requests(ledger: DownloadLedger, requests: Sequence[CutoutRequest], image_dir: Path,
-                  run: StageRun) -> list[CutoutRequest]:
-    """Enter the requests in the ledger; return those still to do, in flight first."""
-    _require_own_folders(ledger, requests, image_dir)
-    for request in ledger.plan(requests):
-        run.say(f"{request.region}: the ledger's line was made for other dates, series or size and is not used")
-    for request in requests:
-        line = ledger[request.region]
-        images = images_in_place(image_dir / request.region) if line.state == "done" else 0
-        if line.state == "done" and images < line.files_received:
-            run.say(f"{request.region}: {images} of {line.files_received} images are there; it is requested again")
-            ledger.update(request.region, state="planned", request_id="", tar_sha256="", files_received=0)
-    to_do = [request for request in requests if ledger[request.region].state != "done"]
-    return sorted(to_do, key=lambda request: ledger[request.region].state not in IN_FLIGHT)
+# ---------------------------------------------------------------------------- the download
 
 
-def _preflight(service: "JsocService", run: StageRun) -> None:
-    """Raise UserError unless the service answers and knows the address."""
-    try:
-        persist(service.check_address, service.patience, run.say)
-    except TransientError as error:
-        raise UserError(f"base_url: JSOC at {service.base_url} does not answer as expected ({error}); check the "
-                        "address and the network, and start again later") from None
+def open_service(user: UserDefinitions, max_attempts: int) -> "JsocService":
+    """Return the queries of the host that the settings name; nothing has been sent yet."""
+    from general_code.jsoc.client import JsocService
+
+    return JsocService(user.base_url, user.email, RetryPolicy(user.poll_seconds, max_attempts))
 
 
-def _download_regions(user: UserDefinitions, ledger: DownloadLedger, to_do: Sequence[CutoutRequest],
+def open_route(user: UserDefinitions, service: "JsocService", run: StageRun) -> "Route":
+    """Return the route that the user chose, as a context manager."""
+    summaries = SummaryPositions(user.srs_dir)
+    if user.route == "drms":
+        from general_code.jsoc.client import DrmsRoute
+
+        return DrmsRoute(service, summaries, run.report, run.note)
+    from general_code.jsoc.browser import BrowserRoute
+
+    chromedriver = str(user.chromedriver) if is_set(user.chromedriver) else ""
+    return BrowserRoute(service, summaries, run.report, user.image_dir, chromedriver=chromedriver,
+                        headless=user.headless)
+
+
+def download_regions(user: UserDefinitions, ledger: DownloadLedger, to_do: Sequence[CutoutRequest],
                      run: StageRun) -> None:
-    """Bring the regions one after the other."""
-    from general_code.region_download import RegionDownload
+    """Download the regions one after the other, once the service answers and knows the address."""
+    from general_code.jsoc.download import RegionDownload
 
     service = open_service(user, user.max_attempts)
-    _preflight(service, run)
-    with _open_route(user, service, run) as route:
-        requests = {request.region: request for request in to_do}
-        download = RegionDownload(service, route, ledger, user.image_dir, requests, run.say)
-        _bring_in_passes(download, list(to_do), service.patience, run)
+    service.require_registered_address(run.report)
+    requests = {request.region: request for request in to_do}
+    with open_route(user, service, run) as route:
+        take_passes(list(requests), ledger, 3 * service.policy.poll_seconds, run, lambda region: RegionDownload(
+            region, requests, service, route, ledger=ledger, image_dir=user.image_dir, report=run.report).download())
 
 
-def _bring_in_passes(download: "RegionDownload", to_do: list[CutoutRequest], patience: Patience,
-                     run: StageRun) -> None:
-    """Bring the regions, and those that are left again, until a whole pass brings none further than it ever was."""
-    ledger, stages = download.ledger, list(STATES)
-    furthest = {request.region: stages.index(ledger[request.region].state) * _is_left(ledger[request.region])
-                for request in to_do}
-    for pause in patience.pauses(submission=True):
-        for request in run.progress(to_do, description="regions", unit="regions"):
-            if ledger[request.region].state != "done":  # a pending request of our own is brought out of turn
-                download.bring(request)
-        reached = {request.region: stages.index(ledger[request.region].state) for request in to_do}
-        to_do = [request for request in to_do if _is_left(ledger[request.region])]
-        if not to_do or not any(stage > furthest[region] for region, stage in reached.items()):
+def take_passes(regions: list[str], ledger: DownloadLedger, pause: float, run: StageRun,
+                download: Callable[[str], object]) -> None:
+    """Download the regions, and again those that are left, until a pass changes nothing."""
+    for _ in STATES:  # more passes than that bring no region further
+        before = [ledger[region].state for region in regions]
+        for region in run.progress(regions, description="regions", unit="regions"):
+            if ledger[region].state != "done":  # a pending request of our own is finished out of turn
+                download(region)
+        has_changed = before != [ledger[region].state for region in regions]
+        regions = [region for region in regions if ledger[region].state not in ("done", "failed")]
+        if not regions or not has_changed:
             return
-        furthest |= {region: max(stage, furthest[region]) for region, stage in reached.items()}
-        run.say(f"{len(to_do)} regions are left, which may come now; next try in {pause:.3g} s")
+        run.report(f"{len(regions)} regions are left, which may succeed now; next attempt in {pause:.3g} s")
         time.sleep(pause)
 
 
-def _is_left(line: LedgerLine) -> bool:
-    """Tell whether a region may still come: it is neither done nor given up."""
-    return line.state not in ("done", "failed")
+# ---------------------------------------------------------------------------- what is missing
 
 
-def _list_what_is_missing(ledger: DownloadLedger, regions: Sequence[str], image_dir: Path, run: StageRun) -> None:
+def exclude_missing(ledger: DownloadLedger, requests: Sequence[CutoutRequest], image_dir: Path, run: StageRun) -> None:
     """Enter every record and region that is not there among the exclusions; count the rest."""
-    from general_code.missing_records import read_missing_records
-    from general_code.region_download import remove_leftovers
+    from general_code.jsoc.download import read_missing_records, remove_leftovers
 
     remove_leftovers(image_dir, ledger)
+    regions = {request.region for request in requests}
     for line in ledger:
         if line.state == "done":
             for record, reason, detail in read_missing_records(image_dir, line.region):
-                run.exclude(f"{line.region} {record}", reason, detail)
+                run.exclude(f"{line.region} {record}", reason, detail, "records")
         elif line.region in regions:
             reason = "region given up" if line.state == "failed" else "region not received yet"
-            run.exclude(line.region, reason, line.last_error)
+            run.exclude(line.region, reason, line.last_error, "regions")
     done = [line for line in ledger if line.state == "done"]
     run.count("regions_done", len(done))
     run.count("images", sum(line.files_received for line in done))
 
 
-@stage_main
-def main(user: UserDefinitions) -> None:
-    """Check, say what it will take, download, say what is missing."""
-    _check_settings(user)
-    requests, problems = _read_requests(user)
-    if user.dry_run:
-        for line, reason, detail in problems:
-            print(f"Left out: {line}: {reason}: {detail}")
-        _print_requests(user, requests)
-        return
-    ledger_path = user.image_dir / "download_ledger.csv"
-    with stage_run(user, ledger_path, inputs=[user.ar_list, user.srs_dir]) as run:
-        ledger = DownloadLedger(ledger_path)
-        to_do = _plan_requests(ledger, requests, user.image_dir, run)
-        _require_same_route(ledger, to_do, user.route)
-        if user.series.lower() != SERIES.lower():
-            run.say(f"series {user.series}: generate_dataset.py reads {SERIES} only and will leave these images out")
-        run.say(f"To do: {describe_effort(to_do)}" if to_do else "All regions are done; nothing to do.")
-        require_free_space(user.image_dir, disk_bytes(to_do), f"the cut-outs of {len(to_do)} regions")
-        if to_do:
-            _download_regions(user, ledger, to_do, run)
-        for problem in problems:
-            run.exclude(*problem)
-        regions = [request.region for request in requests]
-        _list_what_is_missing(ledger, regions, user.image_dir, run)
-        done = sum(ledger[region].state == "done" for region in regions)
-        left = sum(_is_left(ledger[region]) for region in regions)
-        images = sum(ledger[region].files_received for region in regions)
-        run.say(f"{done} of {len(regions)} regions done, {images:,} images in {user.image_dir}")
+def report_outcome(ledger: DownloadLedger, requests: Sequence[CutoutRequest], image_dir: Path, run: StageRun) -> str:
+    """Report regions and images; return why the run has not done its job, "" when it has."""
+    lines = [ledger[request.region] for request in requests]
+    done = [line for line in lines if line.state == "done"]
+    failed = [line.region for line in lines if line.state == "failed"]
+    left = len(lines) - len(done) - len(failed)
+    images = sum(line.files_received for line in done)
+    run.report(f"{len(done)} of {len(lines)} regions done, {images:,} images in {image_dir}")
+    if failed:
+        run.report(f"{len(failed)} regions are given up ({' '.join(failed[:5])}{' ...' * (len(failed) > 5)}) and stay "
+                   "so at a later start: --retry-failed tries all of them again, --ar-numbers single ones")
+    reasons = f"the reasons are in {ledger.path} (last_error)"
     if not done:
-        raise UserError(f"none of the {len(regions)} regions could be downloaded; the reasons are in {ledger_path} "
-                        "(last_error)")
-    if left:
-        raise UserError(f"{left} of the {len(regions)} regions are not received yet; the reasons are in {ledger_path} "
-                        "(last_error): start the same command again to go on")
+        return f"none of the {len(lines)} regions could be downloaded; {reasons}"
+    return (f"{left} of the {len(lines)} regions are not received yet; {reasons}: start the same command again to "
+            "continue" if left else "")
 
 
 if __name__ == "__main__":
-    main(tyro.cli(UserDefinitions, description=__doc__))
+    main(command_line(UserDefinitions, __doc__))

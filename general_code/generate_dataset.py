@@ -2,8 +2,9 @@
 
 Reads
     image_dir    `NNNN/hmi.M_720s.YYYYMMDD_HHMMSS_TAI.C.magnetogram.fits` (gauss), NNNN the active region, C the
-                 camera (1 or 3), from stage 2; or a text file with one `NNNN/filename` a line (then no image is opened
-                 or copied, and only labels are made)
+                 camera (1 or 3), from stage 2; or published images, `NNNN_hmi.….fits` or `NNNN_hmi.…_224.png` (grey),
+                 taken as they are; or a text file with one `NNNN/filename` a line (then no image is opened or copied,
+                 and only labels are made)
     srs_dir      `YYYYMMDDSRS.txt`: where each region is at 00:00 UTC of each day
     events_dir   `YYYYMMDDevents.txt`: X-ray flares; read when event_list is missing, or was made from other reports
     event_list   one flare a line: `YYYY MM DD,HHMM,NNNN,C5.7` (date and UTC of the maximum, region, GOES class)
@@ -14,9 +15,9 @@ Writes
                  first, by the place in event_list of the first-listed flare that follows, then by time; the others by
                  region and time
     event_list   when it is missing or out of date, with `.json`
-    beside label_file: `.json` (settings, counts), `.excluded.csv` (what was left out, and why), `.log`,
+    beside label_file: `.json` (settings, counts), `.excluded.csv` (what was excluded, and why), `.log`,
                  `dataset_summary.png` (`dataset_summary_NAME.png` beside another label file than Labels.txt),
-                 `nan_counts.csv` (so that no image is read twice)
+                 `nan_counts.txt` (so that no image is read twice)
 
 A flare counts for an image of its region when 0 < t_max - t_image < flare_window_hours and its peak flux is at least
 flare_size. Image times are TAI, flare times UTC (34 to 37 s behind): compared as they stand, as in the published
@@ -25,120 +26,98 @@ labels. On days without a row in the summaries, positions are interpolated betwe
 Usage
     python general_code/generate_dataset.py
     python general_code/generate_dataset.py --flare-size M1.0 --flare-window-hours 48 --label-file data/Labels_M48.txt
+    python general_code/generate_dataset.py --image-dir Lat60_Lon60_Nans0_png_224 --image-format png --transfer none
 
 References
     Boucheron et al. 2023, Scientific Data 10, 825 (the published data set, which as_published reproduces)
 """
 
-import math
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
+import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
-import pandas as pd
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from general_code.dataset_images import provide_images
-from general_code.dataset_labels import label_and_write, report_dataset
-from general_code.dataset_selection import add_positions, as_published_selection, within_limits
-from general_code.event_list import obtain_event_list
-from general_code.flares import peak_flux
-from general_code.image_inventory import find_images
-from general_code.noaa_archive import missing_days, read_summary_archive
-from general_code.stage_files import OptionalPath, UserError, given, require_folder
-from general_code.stage_run import StageRun, output_lock, resolve_jobs, stage_main, stage_run
+from general_code.dataset.contents import find_images, label_dataset, report_contents, select_images
+from general_code.dataset.pixels import PngSettings, screen_images, transfer_images
+from general_code.images.magnetograms import report_remarks
+from general_code.images.names import list_images, where_images_are
+from general_code.noaa.archive import read_summary_archive
+from general_code.noaa.event_list import obtain_event_list
+from general_code.noaa.flares import FlareSize
+from general_code.stage.files import (
+    UserError,
+    is_set,
+    remove_leftovers,
+    require_folder,
+    require_free_space,
+    write_csv,
+)
+from general_code.stage.run import (
+    Jobs,
+    OptionalPath,
+    Settings,
+    StageRun,
+    command_line,
+    output_lock,
+    resolve_jobs,
+    stage_main,
+    stage_run,
+)
 
 
 ## User Definitions
-@dataclass(frozen=True)
-class UserDefinitions:
-    image_dir: Path = Path("data/active_regions")  # folder of NNNN/*.fits, or a text file of NNNN/filename lines
-    srs_dir: Path = Path("data/SRS")  # folder of yearly folders of region summaries, or of the summaries themselves
-    events_dir: OptionalPath = Path("data/Events")  # folder of event reports, or of yearly folders of them; "": none
-    event_list: Path = Path("data/eventList.txt")  # flares; made from events_dir when missing or made from others
-    dataset_dir: Path = Path("data/dataset")  # the data set to write
-    label_file: Path = Path("data/Labels.txt")  # the labels to write
-    flare_size: str = "C1.0"  # smallest flare that counts [GOES class]
-    flare_window_hours: float = 24.0  # how long after the image a flare counts [h]
-    max_latitude_deg: float = 60.0  # regions at this distance from the equator, or farther, are left out [deg]
-    max_longitude_deg: float = 60.0  # regions this far from the central meridian, or farther, are left out [deg]
-    max_nans: int = 0  # images with more NaN pixels are left out [pixels]
+class UserDefinitions(Settings):
+    image_dir: Path = "data/active_regions"  # folder of NNNN/*.fits (or *.png), or a text file of NNNN/filename lines
+    srs_dir: Path = "data/SRS"  # folder of yearly folders of region summaries, or of the summaries themselves
+    events_dir: OptionalPath = "data/Events"  # folder of event reports, or of yearly folders of them; "": none
+    event_list: Path = "data/eventList.txt"  # flares; made from events_dir when missing or made from others
+    dataset_dir: Path = "data/dataset"  # the data set to write
+    label_file: Path = "data/Labels.txt"  # the labels to write
+    flare_size: FlareSize = "C1.0"  # smallest flare that counts [GOES class]
+    flare_window_hours: PositiveFloat = 24.0  # how long after the image a flare counts [h]
+    max_latitude_deg: PositiveFloat = 60.0  # regions this far from the equator or farther are excluded [deg]
+    max_longitude_deg: PositiveFloat = 60.0  # regions this far from the central meridian or farther are excluded [deg]
+    max_nans: NonNegativeInt = 0  # images with more NaN pixels are excluded [pixels]
     image_format: Literal["fits", "png"] = "fits"  # of the data set; png: resized, 8-bit grey
-    png_pixels: int = 224  # width and height of a PNG [pixels]
-    png_gauss_per_level: float = 25.0  # width of a grey level of a PNG, 128 is 0 G [G]
-    transfer: Literal["hardlink", "copy", "symlink", "none"] = "hardlink"  # FITS into the data set; none: labels only
+    png_pixels: PositiveInt = 224  # width and height of a PNG [pixels]
+    png_gauss_per_level: PositiveFloat = 25.0  # width of a grey level of a PNG, 128 is 0 G [G]
+    transfer: Literal["hardlink", "copy", "symlink", "none"] = "hardlink"  # into the data set; none: labels only
     as_published: bool = False  # True: with the quirks of the published data set
-    n_jobs: int = -1  # worker processes; -1 = all cores
+    n_jobs: Jobs = -1  # worker processes; -1 = all cores
 ## End User Definitions
 
 
 @stage_main
 def main(user: UserDefinitions) -> None:
     """Write the data set and its labels."""
-    check_settings(user)
+    check_places(user)
     inputs = [user.image_dir, user.srs_dir, user.events_dir, user.event_list]
     with stage_run(user, output=user.label_file, inputs=inputs) as run, output_lock(user.dataset_dir):
-        run.say(f"Looking for images in {user.image_dir}")
-        images, problems = find_images(user.image_dir)
-        for problem in problems:
-            run.exclude(*problem)
-        run.say(f"{len(images):,} images of {images['region'].nunique():,} regions")
+        images = name_images(user, run)
         events = obtain_event_list(user.event_list, user.events_dir, user.as_published, run)
         for problem in events.problems:
             run.exclude(*problem)
         images = select_by_position(images, user, run)
         images = provide_images(images, user, run)
-        refuse_nothing(images, user, run)
-        labelled = label_and_write(images, events, user, run)
-        report_dataset(labelled, user, run)
-
-
-def check_settings(user: UserDefinitions) -> None:
-    """Raise UserError for a setting that cannot be meant.
-
-    Parameters
-    ----------
-    user : UserDefinitions
-        Settings.
-
-    Raises
-    ------
-    UserError
-        Names the setting, what it is and what was expected.
-    """
-    try:
-        peak_flux(user.flare_size)
-    except ValueError as error:
-        raise UserError(f"flare_size: {error}") from None
-    for name, least, exclusive in (("flare_window_hours", 0, True), ("max_latitude_deg", 0, True),
-                                   ("max_longitude_deg", 0, True), ("max_nans", 0, False), ("png_pixels", 1, False),
-                                   ("png_gauss_per_level", 0, True)):
-        value = getattr(user, name)
-        if not math.isfinite(value) or value < least or (exclusive and value == least):
-            raise UserError(f"{name}: expected a number {'above' if exclusive else 'from'} {least}, got {value}")
-    resolve_jobs(user.n_jobs)
-    require_folder(user.srs_dir, "srs_dir")
-    check_places(user)
+        labelled = label_dataset(images, events, user.flare_size, user.flare_window_hours, user.as_published,
+                                 run=run)
+        write_csv(user.label_file, labelled[["name", "flare_class"]], header=False)
+        report_other_images(labelled, user, run)
+        figure = user.label_file.with_name(figure_name(user.label_file))
+        contents = report_contents(labelled, f"flare >= {user.flare_size} within {user.flare_window_hours:g} h", figure,
+                                   run)
+        run.report(f"Wrote {user.label_file}: {contents}; figure {figure}")
 
 
 def check_places(user: UserDefinitions) -> None:
-    """Raise UserError for outputs that stand in the way of inputs or of each other.
-
-    Parameters
-    ----------
-    user : UserDefinitions
-        Settings.
-
-    Raises
-    ------
-    UserError
-        Names the setting and what it was found to be.
-    """
+    """Raise UserError for outputs that stand in the way of inputs or of each other."""
+    require_folder(user.srs_dir, "srs_dir")
     dataset = user.dataset_dir.resolve()
     if user.dataset_dir.exists() and not user.dataset_dir.is_dir():
         raise UserError(f"dataset_dir: expected a folder, or nothing yet, at '{user.dataset_dir}', found a file; name "
@@ -147,78 +126,117 @@ def check_places(user: UserDefinitions) -> None:
         raise UserError(f"event_list: expected a file, or nothing yet, at '{user.event_list}', found a folder; the "
                         "folder of event reports is events_dir")
     for setting in ("srs_dir", "events_dir", "label_file", "event_list"):
-        if given(getattr(user, setting)) and getattr(user, setting).resolve() == dataset:
+        if is_set(getattr(user, setting)) and getattr(user, setting).resolve() == dataset:
             raise UserError(f"dataset_dir '{user.dataset_dir}' is {setting}, too; name another folder")
-    for output in ("dataset_dir", "label_file"):
+    for output in ("label_file",) if user.transfer == "none" else ("label_file", "dataset_dir"):
         place = getattr(user, output)
         if user.image_dir.is_dir() and user.image_dir.resolve() in (place.resolve(), *place.resolve().parents):
             raise UserError(f"{output} '{place}' is, or lies in, image_dir '{user.image_dir}', which this stage never "
-                            "changes; name another place")
+                            f"changes; {where_images_are(user.image_dir)}name another place")
+
+
+def name_images(user: UserDefinitions, run: StageRun) -> pd.DataFrame:
+    """Find the images and give each its `name` in the data set: its own, unless it is made into a PNG."""
+    run.report(f"Looking for images in {user.image_dir}")
+    images, problems = find_images(user.image_dir, user.image_format)
+    for problem in problems:
+        run.exclude(*problem)
+    run.report(f"{len(images):,} images of {images['region'].nunique():,} regions")
+    made = (images["image_format"] == "fits") & (user.image_format == "png")
+    ending = images["ending"].where(images["image_format"] != "", images["ending"] + f".{user.image_format}")
+    return images.assign(name=images["image"] + ending.where(~made, ".png"))
 
 
 def select_by_position(images: pd.DataFrame, user: UserDefinitions, run: StageRun) -> pd.DataFrame:
-    """Keep the images whose region is within the limits on the image's date.
-
-    Parameters
-    ----------
-    images : pandas.DataFrame
-        From `find_images`.
-    user : UserDefinitions
-        Limits, and whether as published.
-    run : StageRun
-        Told what is left out.
-
-    Returns
-    -------
-    pandas.DataFrame
-        With `latitude`, `longitude` and `has_row`.
-    """
-    run.say(f"Reading the region summaries in {user.srs_dir}")
-    archive = read_summary_archive(user.srs_dir)
-    if archive.table.empty:
-        raise UserError(f"srs_dir: no region in section I of {len(archive.days):,} summaries (YYYYMMDDSRS.txt) in "
-                        f"{user.srs_dir}; set --srs-dir")
-    first, last = images["time"].min().date(), images["time"].max().date()
-    for problem in archive.problems + missing_days(archive.days, first, last, "SRS"):
+    """Keep the images whose region is within the limits on the image's date."""
+    run.report(f"Reading the region summaries in {user.srs_dir}")
+    period = images["time"].min().date(), images["time"].max().date()
+    archive = read_summary_archive(user.srs_dir, expected=period)
+    for problem in archive.problems:
         run.exclude(*problem)
-    images = add_positions(images, archive.table)
-    if user.as_published:
-        selected = as_published_selection(images, user.max_latitude_deg, user.max_longitude_deg, run)
-        run.say(f"{(~selected['has_row']).sum():,} images kept without a row on their day, as published")
-    else:
-        selected = within_limits(images, user.max_latitude_deg, user.max_longitude_deg, run)
-        run.say(f"Left out without a position: {run.counts['images_without_position']:,} images, by an interpolated "
-                f"one: {run.counts['images_outside_by_interpolated_position']:,} (the published data set has both); "
-                f"positions interpolated: {(~selected['has_row']).sum():,} of those kept")
-    refuse_nothing(selected, user, run)
+    selected = select_images(images, archive.table, user.max_latitude_deg, user.max_longitude_deg, user.as_published,
+                             run=run)
+    require_images(selected, user, run)
     return selected
 
 
-def refuse_nothing(images: pd.DataFrame, user: UserDefinitions, run: StageRun) -> None:
-    """Raise UserError when no image is left, with the reasons counted.
+def require_images(images: pd.DataFrame, user: UserDefinitions, run: StageRun) -> None:
+    """Raise UserError when no image is left, with the reasons counted."""
+    if images.empty:
+        reasons = Counter(problem.reason for problem in run.exclusions if problem.subject == "images")
+        listed = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
+        raise UserError(f"no image of {user.image_dir} is left within {user.max_latitude_deg} degrees of latitude, "
+                        f"{user.max_longitude_deg} of longitude and {user.max_nans} NaN pixels ({listed}); widen "
+                        "max_latitude_deg, max_longitude_deg or max_nans, or see that srs_dir covers the images' dates")
 
-    Parameters
-    ----------
-    images : pandas.DataFrame
-        What is left.
-    user : UserDefinitions
-        The limits, for the message.
-    run : StageRun
-        Knows what was left out.
 
-    Raises
-    ------
-    UserError
-        When `images` is empty.
-    """
-    if not images.empty:
+def provide_images(images: pd.DataFrame, user: UserDefinitions, run: StageRun) -> pd.DataFrame:
+    """Read the images, and put those that can be used into the data set; return these."""
+    if user.image_dir.is_file():
+        run.report(f"{user.image_dir} is a list of names: no image is opened or copied, max_nans is not checked")
+        return images
+    are_png = (images["image_format"] == "png").any()
+    if are_png:
+        run.report("The images are PNG: taken as they are; png_pixels and png_gauss_per_level are not used")
+    png = None
+    if user.image_format == "png" and user.transfer != "none" and not are_png:
+        png = PngSettings(user.dataset_dir, user.png_pixels, user.png_gauss_per_level)
+        make_room_for_png(images, user)
+    jobs = resolve_jobs(user.n_jobs)
+    screened = screen_images(user.image_dir, images, user.label_file.with_name("nan_counts.txt"), jobs, run,
+                             max_nans=user.max_nans, png=png)
+    faults = [(result.reason, result.detail) if result.reason or result.nan_pixels <= user.max_nans else
+              ("NaN pixels", f"{result.nan_pixels:,} NaN pixels, at most {user.max_nans:,} allowed")
+              for result in screened]
+    run.count("images_screened", len(screened))
+    report_remarks([remark for result in screened for remark in result.remarks], run)
+    images = without_faults(images, faults, run)
+    if png is None and user.transfer != "none":
+        sources = [user.image_dir / source for source in images["source"]]
+        places = [user.dataset_dir / region / name
+                  for region, name in zip(images["region"], images["name"], strict=True)]
+        images = without_faults(images, transfer_images(sources, places, user.transfer, jobs, run), run)
+    require_images(images, user, run)
+    return images
+
+
+def make_room_for_png(images: pd.DataFrame, user: UserDefinitions) -> None:
+    """Make the folders of PNG images, where there is room for those not there yet: at most a byte a pixel."""
+    missing = 0
+    for region, rows in images.groupby("region"):
+        folder = user.dataset_dir / region
+        present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        missing += int((~rows["name"].isin(present)).sum())
+    require_free_space(user.dataset_dir, missing * user.png_pixels**2, f"PNG images ({len(images):,} in all)")
+    for region in images["region"].unique():
+        (user.dataset_dir / region).mkdir(parents=True, exist_ok=True)
+        remove_leftovers(user.dataset_dir / region)
+
+
+def without_faults(images: pd.DataFrame, faults: list[tuple[str, str]], run: StageRun) -> pd.DataFrame:
+    """Record the images that have a reason and its detail, and return the others."""
+    for source, (reason, detail) in zip(images["source"], faults, strict=True):
+        if reason:
+            run.exclude(source, reason, detail, "images")
+    return images[[not reason for reason, _ in faults]].reset_index(drop=True)
+
+
+def report_other_images(labelled: pd.DataFrame, user: UserDefinitions, run: StageRun) -> None:
+    """Report how many images in the data set's folder the label file does not name, as an earlier run leaves them."""
+    if user.transfer == "none" or not user.image_dir.is_dir():
         return
-    reasons = Counter(reason for input, reason, _ in run.exclusions if "magnetogram" in input.lower())
-    listed = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
-    raise UserError(f"no image of {user.image_dir} is left within {user.max_latitude_deg} degrees of latitude, "
-                    f"{user.max_longitude_deg} of longitude and {user.max_nans} NaN pixels ({listed}); widen "
-                    "max_latitude_deg, max_longitude_deg or max_nans, or see that srs_dir covers the images' dates")
+    found, _ = list_images(user.dataset_dir)
+    found = found.loc[found["time"].notna(), ["image"]].merge(labelled[["image", "name"]], on="image", how="left")
+    others = int(found["name"].isna().sum())
+    run.count("images_in_dataset_dir_without_label", others)
+    if others:
+        run.report(f"{others:,} files in {user.dataset_dir} are not in this label file (an earlier run's)")
+
+
+def figure_name(label_file: Path) -> str:
+    """Return `dataset_summary.png` for `Labels.txt`, like `dataset_summary_Labels_M48.png` for others beside it."""
+    return f"dataset_summary{'' if label_file.stem == 'Labels' else '_' + label_file.stem}.png"
 
 
 if __name__ == "__main__":
-    main(tyro.cli(UserDefinitions, description=__doc__))
+    main(command_line(UserDefinitions, __doc__))

@@ -34,4 +34,4 @@ def noaa_archive(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def few_regions(monkeypatch):
     """Intervals for the few regions of small made-up sets."""
-    monkeypatch.setattr("general_code.region_bootstrap.MIN_REGIONS", 2)
+    monkeypatch.setattr("general_code.evaluation.scores.MIN_REGIONS", 2)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from classifier_SVM.BuildMasterFeatureSet_mp import UserDefinitions
-from general_code.magnetograms import gauss_to_grey, write_magnetogram, write_png
+from general_code.images.magnetograms import gauss_to_grey, write_magnetogram, write_png
 
 IMAGES = 300
 SCRIPT = Path(__file__).resolve().parents[1] / "classifier_SVM" / "BuildMasterFeatureSet_mp.py"
@@ -23,39 +23,48 @@ def field(seed: int, shape: tuple[int, int] = (40, 44)) -> np.ndarray:
     return np.rint(10 * (blocks[:shape[0], :shape[1]] + random.normal(scale=30, size=shape))) / 10
 
 
-def image_name(number: int, image_format: str = "fits") -> str:
+def image_name(number: int, ending: str = ".fits") -> str:
     """Return the name of an image."""
-    return f"{1000 + number % 3}_hmi.M_720s.20110215_{number:06d}_TAI.1.magnetogram.{image_format}"
+    clock = f"00{number // 60:02d}{number % 60:02d}"
+    return f"{1000 + number % 3}_hmi.M_720s.20110215_{clock}_TAI.1.magnetogram{ending}"
+
+
+def image_number(name: str) -> int:
+    """Return the number of an image from its name."""
+    return 60 * int(name[27:29]) + int(name[29:31])
+
+
+def image_path(folder: Path, number: int, ending: str = ".fits") -> Path:
+    """Return the path of an image of `make_dataset`, its folder made."""
+    name = image_name(number, ending)
+    (folder / "dataset" / name[:4]).mkdir(parents=True, exist_ok=True)
+    return folder / "dataset" / name[:4] / name
 
 
 def make_dataset(folder: Path, images: int, image_format: str = "fits") -> Path:
     """Write a data set and its label file; return its folder."""
-    lines = []
     for number in range(images):
-        name = image_name(number, image_format)
-        path = folder / "dataset" / name[:4] / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = image_path(folder, number, f".{image_format}")
         if image_format == "png":
             write_png(path, gauss_to_grey(field(number), 10.0))
         else:
             write_magnetogram(path, field(number))
-        lines.append(f"{name},{'C4.7' if number % 2 else '0'}\n")
-    (folder / "Labels.txt").write_text("".join(lines))
+    return label_dataset(folder, images, f".{image_format}")
+
+
+def label_dataset(folder: Path, images: int, ending: str = ".fits") -> Path:
+    """Write the label file of a data set, every second image flaring; return its folder."""
+    (folder / "Labels.txt").write_text("".join(f"{image_name(number, ending)},{'C4.7' if number % 2 else '0'}\n"
+                                               for number in range(images)))
     return folder
 
 
 def link_dataset(folder: Path) -> Path:
     """Write a data set of 24 images under 300 names, enough to be killed on the way; return its folder."""
     make_dataset(folder, 24)
-    lines = []
-    for number in range(IMAGES):
-        name, source = image_name(number), image_name(number % 24)
-        path = folder / "dataset" / name[:4] / name
-        if not path.exists():
-            os.link(folder / "dataset" / source[:4] / source, path)
-        lines.append(f"{name},{'C4.7' if number % 2 else '0'}\n")
-    (folder / "Labels.txt").write_text("".join(lines))
-    return folder
+    for number in range(24, IMAGES):
+        os.link(image_path(folder, number % 24), image_path(folder, number))
+    return label_dataset(folder, IMAGES)
 
 
 def settings(folder: Path, output: str = "features.csv", **others) -> UserDefinitions:
@@ -70,8 +79,17 @@ def command(folder: Path, output: str, *others: str) -> list[str]:
             str(folder / "dataset"), "--feature-file", str(folder / "results" / output), *others]
 
 
+def start(folder: Path, output: str, cwd: Path, *others: str) -> tuple[subprocess.Popen, Path]:
+    """Start stage 4 image by image; return the process once some rows are computed, and the file that keeps them."""
+    rows = folder / "results" / f"{output}.rows"
+    process = subprocess.Popen(command(folder, output, "--chunk-files", "1", *others), cwd=cwd, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    wait_for(lambda: rows.is_file() and rows.read_bytes().count(b"\n") > 4, process)
+    return process, rows
+
+
 def exclusions(feature_file: Path) -> dict[str, tuple[str, str]]:
-    """Return reason and detail of each input left out."""
+    """Return reason and detail of each input excluded."""
     with Path(f"{feature_file}.excluded.csv").open(newline="") as file:
         return {row["input"]: (row["reason"], row["detail"]) for row in csv.DictReader(file)}
 

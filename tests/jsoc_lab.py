@@ -6,33 +6,42 @@ import multiprocessing
 import os
 import signal
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from general_code import JSOC_Driver, region_download
-from general_code.download_ledger import DownloadLedger, LedgerLine
-from general_code.jsoc_faults import Patience
-from general_code.jsoc_service import JsocService
-from general_code.simulate_jsoc import JsocSimulator
-from general_code.simulated_faults import Faults
-from general_code.simulated_series import SimulatedSeries
+import pytest
 
-os.environ["no_proxy"] = "127.0.0.1,localhost"  # a proxy of the machine knows nothing of the simulator
+from general_code import JSOC_Driver
+from general_code.jsoc import download as region_download
+from general_code.jsoc.client import JsocService
+from general_code.jsoc.ledger import DownloadLedger, LedgerLine
+from general_code.jsoc.retry import RetryPolicy
+from general_code.simulator.series import Faults, SimulatedSeries
+from general_code.simulator.server import JsocSimulator
 
+os.environ["no_proxy"] = "127.0.0.1,localhost"  # a proxy of this computer knows nothing of the simulator
+
+NOWHERE = "http://127.0.0.1:9"  # nobody answers there
 PIXELS = 24
 PASSAGES = {"1158": (date(2011, 2, 13), 1), "1429": (date(2012, 3, 3), 1)}
 IMAGES_A_REGION = 7  # one every four hours, both midnights
 # short pauses, but limits that a busy machine does not reach; tests of a limit set their own
-QUICK = Patience(poll_seconds=0.02, max_attempts=3, outage_seconds=60, request_seconds=60, foreign_seconds=60,
+QUICK = RetryPolicy(poll_seconds=0.02, max_attempts=3, outage_seconds=60, request_seconds=60, foreign_seconds=60,
                  timeout_seconds=60)
 
 
 def simulator(faults: Faults | None = None, **series) -> JsocSimulator:
-    """Return a simulated JSOC with the regions 1158 and 1429, to be entered."""
+    """Return a simulated JSOC with the regions 1158 and 1429, to be entered; it waits for nothing unless told to."""
+    faults = dataclasses.replace(faults or Faults())  # a copy: they count down
+    if faults.delay_seconds == Faults.delay_seconds:
+        faults.delay_seconds = 0.0
     archive = SimulatedSeries(**({"passages": PASSAGES, "cadence": timedelta(hours=4)} | series))
-    return JsocSimulator(archive, faults or Faults(delay_seconds=0.0), full_disk_pixels=64)
+    return JsocSimulator(archive, faults, full_disk_pixels=64)
 
 
 def settings(folder: Path, url: str, **changes) -> JSOC_Driver.UserDefinitions:
@@ -46,6 +55,17 @@ def settings(folder: Path, url: str, **changes) -> JSOC_Driver.UserDefinitions:
 
 
 @contextmanager
+def started(folder: Path, faults: Faults | None = None, *, both: bool = False,
+            **changes) -> Iterator[tuple[JsocSimulator, JSOC_Driver.UserDefinitions]]:
+    """Start a simulated JSOC, and give it with settings for a run in a folder, of one region or of both."""
+    with simulator(faults) as jsoc:
+        user = settings(folder, jsoc.url, **changes)
+        if both:
+            user.ar_list.write_text("1158,20110213,1\n1429,20120303,1\n")
+        yield jsoc, user
+
+
+@contextmanager
 def closed_port() -> Iterator[int]:
     """Give a port of this machine that nobody answers at, and nobody else takes meanwhile."""
     with socket.socket() as taken:
@@ -54,22 +74,25 @@ def closed_port() -> Iterator[int]:
 
 
 def be_quick(monkeypatch, **changes) -> None:
-    """Let the driver's patience be counted in seconds."""
-    patience = dataclasses.replace(QUICK, **changes)
+    """Let the driver wait for fractions of a second."""
+    policy = dataclasses.replace(QUICK, **changes)
 
     def open_service(user, max_attempts):
-        return JsocService(user.base_url, user.email, dataclasses.replace(patience, max_attempts=max_attempts))
+        return JsocService(user.base_url, user.email, dataclasses.replace(policy, max_attempts=max_attempts))
 
     monkeypatch.setattr(JSOC_Driver, "open_service", open_service)
 
 
-def at_state(monkeypatch, state: str, act: Callable[[], object]) -> None:
-    """Let something happen when a region of this process first gets a state in the ledger."""
+def at_state(monkeypatch, state: str, act: Callable[[], object], before: bool = False) -> None:
+    """Let something happen when a region of this process first gets a state in the ledger, or just before."""
     update, waiting = DownloadLedger.update, [act]
 
     def watched_update(self, region, **changes):
+        hit = changes.get("state") == state and waiting
+        if hit and before:
+            waiting.pop()()
         line = update(self, region, **changes)
-        if changes.get("state") == state and waiting:
+        if hit and not before:
             waiting.pop()()
         return line
 
@@ -97,7 +120,38 @@ def slot(hour: int) -> datetime:
     return datetime(2011, 2, 13) + timedelta(hours=hour)
 
 
-# ---------------------------------------------------------------------------- kill -9
+def write_summary(folder: Path, name: str, issued: str, location: str) -> None:
+    """Write a region summary with region 1158."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(
+        f":Product: {name}\n:Issued: {issued}\nI.  Regions with Sunspots.  Locations Valid at 13/2400Z\n"
+        f"Nmbr Location  Lo  Area  Z   LL   NN Mag Type\n1158 {location}   033  0080 Dsi  06   12 Beta-Gamma\n"
+        "IA. H-alpha Plages without Spots.\nII. Regions Due to Return\n")
+
+
+# ---------------------------------------------------------------------------- the script in a process of its own
+
+
+def start_script(user: JSOC_Driver.UserDefinitions, *more: str) -> subprocess.Popen:
+    """Start the script in the folder of its list."""
+    arguments = ["--ar-list", "ARList.txt", "--image-dir", "images", "--email", user.email, "--base-url", user.base_url,
+                 "--patch-pixels", str(PIXELS), *more]
+    return subprocess.Popen([sys.executable, JSOC_Driver.__file__, *arguments], cwd=user.ar_list.parent, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds, at most two minutes."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def wait_for_look(jsoc: JsocSimulator) -> None:
+    """Wait until somebody has looked at a request."""
+    wait_until(lambda: any(arguments.get("op") == "exp_status" for _, arguments in jsoc.received))
+
 
 MOMENTS = [("before", "submitting"), ("after", "submitting"), ("before", "requested"), ("after", "requested"),
            ("in", "download_tar"), ("before", "downloaded"), ("after", "downloaded"), ("in", "put_in_place"),
@@ -105,24 +159,12 @@ MOMENTS = [("before", "submitting"), ("after", "submitting"), ("before", "reques
 
 
 def run_killed(user: JSOC_Driver.UserDefinitions, moment: str, target: str) -> int | None:
-    """Run the driver in a process of its own that kills itself (-9) at a moment.
+    """Run the driver in a process of its own that kills itself (-9) at a moment; return its exit code.
 
-    Parameters
-    ----------
-    user : UserDefinitions
-        Of the run.
-    moment, target : str
-        "before" or "after" the ledger has a state; "in" a function of region_download.
-
-    Returns
-    -------
-    int or None
-        The exit code.
+    The moment is "before" or "after" the ledger has the state `target`, or "in" the function `target` of download.py.
     """
-    forkserver = "forkserver" in multiprocessing.get_all_start_methods()  # imports everything once
-    context = multiprocessing.get_context("forkserver" if forkserver else "spawn")
-    if forkserver:
-        context.set_forkserver_preload(["jsoc_lab"])
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.jsoc_lab"])  # imports everything once
     process = context.Process(target=_run_until_killed, args=(user, moment, target))
     process.start()
     process.join(60)
@@ -136,21 +178,12 @@ def run_killed(user: JSOC_Driver.UserDefinitions, moment: str, target: str) -> i
 def _run_until_killed(user: JSOC_Driver.UserDefinitions, moment: str, target: str) -> None:
     """Run the driver with a death in it."""
     os.setsid()
-    update = DownloadLedger.update
 
     def die(*arguments: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    def dying_update(self, region, **changes):
-        hit = changes.get("state") == target
-        if hit and moment == "before":
-            die()
-        line = update(self, region, **changes)
-        if hit and moment == "after":
-            die()
-        return line
-
-    DownloadLedger.update = dying_update
     if moment == "in":
         setattr(region_download, target, die)
+    else:
+        at_state(pytest.MonkeyPatch(), target, die, before=moment == "before")
     JSOC_Driver.main(user)

@@ -1,13 +1,18 @@
 """Every script as a user starts it: from another folder, with --help, and where its input is not."""
 
 import ast
+import importlib
+import math
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
+
+from general_code.stage.files import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(path for folder in ("general_code", "classifier_SVM", "classifier_VGG")
@@ -49,7 +54,7 @@ def test_help_shows_every_setting_with_its_comment(script, tmp_path):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_settings_are_one_line_each_with_a_comment(script):
     block = settings_block(script)
-    assert "@dataclass(frozen=True)\nclass UserDefinitions:" in block
+    assert "class UserDefinitions(Settings):" in block
     for line in block.splitlines():
         if re.match(r"    \w+: ", line):
             assert re.fullmatch(r"    \w+: .+ = .+  # .+", line), f"{script.name}: {line}"
@@ -57,11 +62,91 @@ def test_settings_are_one_line_each_with_a_comment(script):
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_every_setting_is_used(script):
-    text = script.read_text()
-    modules = re.findall(r"^from ((?:general_code|classifier_\w+)\.\w+) import", text, flags=re.MULTILINE)
-    used_in = text + "".join((REPOSITORY / f"{name.replace('.', '/')}.py").read_text() for name in modules)
+    code = script.read_text().split("\n## End User Definitions\n")[1]
     for name in re.findall(r"^    (\w+): ", settings_block(script), flags=re.MULTILINE):
-        assert re.search(rf"\buser\.{name}\b|\bvars\(user\)", used_in), f"{script.name}: setting {name} does nothing"
+        used = rf"\buser\.{name}\b|[\"']{name}[\"']|\buser\.model_dump\b|\bdict\(user\)"
+        assert re.search(used, code), f"{script.name}: setting {name} does nothing"
+
+
+def definitions(script):
+    """Return the class of a script's settings."""
+    return importlib.import_module(f"{script.parent.name}.{script.stem}").UserDefinitions
+
+
+def edits(field):
+    """Return (edited value, what it means) for the kinds of values that users write in a block."""
+    if field.annotation is Path:
+        ending = Path(str(field.default)).suffix  # some outputs need theirs
+        names = [f"data/x{ending}", f"run[1] a$HOME ü{ending}"]
+        return [*((name, Path(name)) for name in names), (f"~/x{ending}", Path.home() / f"x{ending}")]
+    if field.annotation is bool:
+        return [("False", False), ("True", True), (0, False)]
+    if field.annotation is int:
+        return [("4", 4), (4.0, 4)]
+    if field.annotation is float:
+        return [("4.5", 4.5), (4, 4.0)]
+    if get_origin(field.annotation) is Literal:
+        return [(choice, choice) for choice in get_args(field.annotation)]
+    return []
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_what_a_user_may_write_in_the_block_means_what_it_says(script):
+    settings = definitions(script)
+    for name, field in settings.model_fields.items():
+        for edited, meant in edits(field):
+            value = getattr(settings(**{name: edited}), name)
+            assert (value, type(value)) == (meant, type(meant)), f"{name} = {edited!r}"
+        if get_origin(field.annotation) is tuple:
+            listed = getattr(settings(), name)
+            assert getattr(settings(**{name: [str(item) for item in listed]}), name) == listed
+            if any(getattr(limit, "min_length", 0) for limit in field.metadata):
+                with pytest.raises(UserError, match=f"^{name}: expected a list of at least 1, got"):
+                    settings(**{name: ""})
+            else:
+                assert getattr(settings(**{name: ""}), name) == ()
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_what_cannot_be_meant_in_the_block_is_one_line(script):
+    settings = definitions(script)
+    wrong = {Path: [5, True], bool: ["maybe", 7], int: ["many", 1.5, "", None], float: ["wide", math.nan, "", None],
+             str: [True, ["a"]]}
+    for name, field in settings.model_fields.items():
+        choice = get_origin(field.annotation) is Literal
+        listed = get_origin(field.annotation) is tuple
+        for value in ["no such choice"] if choice else [{"a": 1}] if listed else wrong.get(field.annotation, []):
+            with pytest.raises(UserError, match=f"^{name}: .*expected") as caught:
+                settings(**{name: value})
+            assert "\n" not in str(caught.value)
+            assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_no_number_of_things_may_be_negative(script):
+    settings = definitions(script)
+    for name, field in settings.model_fields.items():
+        if field.annotation in (int, float):
+            with pytest.raises(UserError, match=f"^{name}: expected .*got '?-7"):
+                settings(**{name: -7})
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_wrong_edit_of_the_file_itself_is_one_line(script, tmp_path):
+    """The block is edited in a copy of the script, beside links to the rooms."""
+    for folder in ("general_code", "classifier_SVM", "classifier_VGG"):
+        (tmp_path / folder).mkdir()
+        for place in (REPOSITORY / folder).iterdir():
+            if place.name != "__pycache__":
+                (tmp_path / folder / place.name).symlink_to(place)
+    copy = tmp_path / script.parent.name / script.name
+    copy.unlink()
+    first = re.search(r"^    (\w+): (\w+) = .+?  #", settings_block(script), flags=re.MULTILINE)
+    copy.write_text(script.read_text().replace(first[0], f"    {first[1]}: {first[2]} = {{'a': 1}}  #", 1))
+    result = run(copy, folder=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"{script.stem}: {first[1]}: expected ")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
@@ -69,7 +154,7 @@ def test_the_header_tells_what_is_read_written_and_how_to_start(script):
     header = ast.get_docstring(ast.parse(script.read_text()))
     for word in ("Reads", "Writes", "Usage", f"python {script.parent.name}/{script.name}"):
         assert word in header, f"{script.name}: no {word}"
-    assert 'main(tyro.cli(UserDefinitions, description=__doc__))' in script.read_text()
+    assert 'main(command_line(UserDefinitions, __doc__))' in script.read_text()
 
 
 @pytest.mark.parametrize("script", [path for path in SCRIPTS if path.stem not in NEEDS_NO_INPUT],

@@ -1,17 +1,51 @@
-"""A small data set of bipoles, lists and a narrow VGG16 for the tests of stages 6 and 7."""
+"""A small data set of bipoles, lists and a narrow VGG16 for the tests of stages 6 and 7.
 
-from pathlib import Path
+`python -m tests.vgg_lab ...` starts stage 7 with the narrow network.
+"""
 
+import keras
 import numpy as np
+import pytest
 
-from classifier_VGG.image_lists import list_name
-from classifier_VGG.VGG_transfer_learning import UserDefinitions
-from general_code.image_names import dataset_name
-from general_code.magnetograms import gauss_to_grey, write_magnetogram, write_png
+from classifier_VGG import VGG_transfer_learning as stage
+from classifier_VGG.network.vgg16 import build_backbone, weight_source
+from general_code.images.magnetograms import gauss_to_grey, write_magnetogram, write_png
+from general_code.images.names import dataset_name
+from general_code.stage.run import command_line
 
 REGIONS = {"training": ("1170", "1180", "1190", "1200"), "validation": ("1160",), "test": ("1158",)}
 IMAGES_A_REGION = 8
-NARROW = {"block_widths": (4, 8, 8, 16, 16), "dense_width": 64}  # VGG16's depth at a thousandth of its work
+BLOCKS = ((4, 2), (8, 2), (8, 3), (16, 3), (16, 3))  # width and depth: a thousandth of VGG16's work
+WIDTH = 64  # of fc1 and fc2
+
+
+def narrow_vgg16(weights=None, input_tensor=None, classes=1000, include_top=True):
+    """Stand for keras.applications.VGG16: the same layers, but narrow."""
+    image = keras.Input((224, 224, 3)) if input_tensor is None else input_tensor
+    values = image
+    for block, (width, depth) in enumerate(BLOCKS, start=1):
+        for number in range(1, depth + 1):
+            values = keras.layers.Conv2D(width, 3, padding="same", activation="relu",
+                                         name=f"block{block}_conv{number}")(values)
+        values = keras.layers.MaxPooling2D(name=f"block{block}_pool")(values)
+    if include_top:
+        values = keras.layers.Flatten(name="flatten")(values)
+        for name in ("fc1", "fc2"):
+            values = keras.layers.Dense(WIDTH, activation="relu", name=name)(values)
+        values = keras.layers.Dense(classes, activation="softmax", name="predictions")(values)
+    return keras.Model(keras.utils.get_source_inputs(image), values)
+
+
+def narrow(patch):
+    """Replace the full network."""
+    patch.setattr(keras.applications, "VGG16", narrow_vgg16)
+    patch.setattr(stage, "FEATURES", WIDTH)
+    patch.setattr("general_code.evaluation.scores.MIN_REGIONS", 1)  # these sets are small
+
+
+def random_backbone(seed, dtype="float32"):
+    """Return the network with weights drawn by a seed."""
+    return build_backbone(weight_source("random", seed, print), dtype)
 
 
 def bipole(strength, rng):
@@ -21,41 +55,39 @@ def bipole(strength, rng):
     return strength * field + rng.normal(0, 10, field.shape)
 
 
-def image_names(region):
-    """Return the names of a region's images, 12 minutes apart."""
-    start = np.datetime64("2011-02-15T00:00:00") + np.timedelta64(int(region) - 1158, "D")
-    return [dataset_name(region, start + np.timedelta64(720 * number, "s"), 1, "fits")
-            for number in range(IMAGES_A_REGION)]
-
-
 def make_dataset(folder):
-    """Write FITS and PNG images (strong ones flare) and the three lists; return the lists' paths by split."""
-    rng, lists = np.random.default_rng(7), {}
+    """Write FITS and PNG images, 12 minutes apart (strong ones flare), and the three lists."""
+    rng = np.random.default_rng(7)
     for split, regions in REGIONS.items():
         lines = ["filename,class\n"]
         for region in regions:
             (folder / "fits" / region).mkdir(parents=True)
             (folder / "png" / region).mkdir(parents=True)
-            for number, name in enumerate(image_names(region)):
+            start = np.datetime64("2011-02-15T00:00:00") + np.timedelta64(int(region) - 1158, "D")
+            for number in range(IMAGES_A_REGION):
+                name = dataset_name(region, start + np.timedelta64(12 * number, "m"), 1, "fits")
                 flares = (number + int(region)) % 3 == 0
                 field = bipole(3000 if flares else 600, rng)
                 write_magnetogram(folder / "fits" / region / name, field)
                 write_png(folder / "png" / region / name.replace(".fits", ".png"), gauss_to_grey(field, 25.0))
-                lines.append(f"{list_name(name)},{int(flares)}\n")
-        lists[split] = folder / f"{split}.csv"
-        lists[split].write_text("".join(lines))
-    return lists
+                lines.append(f"{region}/{name},{int(flares)}\n")
+        (folder / f"{split}.csv").write_text("".join(lines))
 
 
 def settings(lab, **changes):
     """Return settings for a folder of `make_dataset` with a network in `narrow.keras`."""
     values = {"train_file": lab / "training.csv", "validation_file": lab / "validation.csv",
               "test_file": lab / "test.csv", "dataset_dir": lab / "fits", "weights": str(lab / "narrow.keras"),
-              "event_list": Path(""), "output_dir": lab / "VGG", "cache_dir": lab / "cache", "epochs": 3,
+              "event_list": "", "output_dir": lab / "VGG", "cache_dir": lab / "cache", "epochs": 3,
               "batch_size": 12, "learning_rate": 0.01, "n_jobs": 1}
-    return UserDefinitions(**(values | changes))
+    return stage.UserDefinitions(**(values | changes))
 
 
 def refuse(*_, **__):
     """Stand for a function that must not be called."""
     raise AssertionError("called again")
+
+
+if __name__ == "__main__":
+    narrow(pytest.MonkeyPatch())
+    stage.main(command_line(stage.UserDefinitions, __doc__))

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from benchmark_labels import SHARED_DATA, write_names
 
 from classifier_SVM import BuildActivityFeatures as build
-from classifier_SVM.activity_features import activity_features
+from classifier_SVM.activity.features import activity_features, activity_names
 
 LIMIT_S = 60.0
 
@@ -36,7 +36,7 @@ def main() -> None:
         sys.exit(f"benchmark_activity: the observed data is not at {SHARED_DATA}")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    run = SimpleNamespace(say=lambda text: None, exclude=lambda *row: None, count=lambda *pair: None, counts={})
+    run = SimpleNamespace(report=lambda text: None, exclude=lambda *row: None, count=lambda *pair: None, counts={})
     seconds = {}
 
     def timed(step, function, *arguments):
@@ -54,12 +54,12 @@ def main() -> None:
                                      event_list=SHARED_DATA / "published" / "eventList.txt")
         images = timed("read the names", build.read_image_names, place / "names.txt", run)
         summaries = timed("read the summaries", build.read_summaries, place / "SRS", run)
-        flares = timed("read the flares", build.read_flares, user.events_dir, user.event_list,
-                       user.event_list_delay_minutes, run)
+        flares, _ = timed("read the flares", build.read_flares, user.events_dir, user.event_list,
+                       user.event_list_delay_minutes, run, images["time"].to_numpy())
         table = timed("compute", activity_features, images["region"], images["time"].to_numpy(), flares,
                       summaries.table, summaries.days)
         timed("write", build.write_activity_table, place / "activity.csv", images["filename"], table)
-    report(number, table.shape[1], seconds)
+    report(number, len(activity_names()), seconds)
 
 
 def report(number: int, columns: int, seconds: dict[str, tuple[float, float]]) -> None:

@@ -8,6 +8,7 @@ Figures are meant for idle cores: the best of several runs for an image, one run
 ones (../shared/data) where they are at hand, else a simulated field.
 """
 
+import io
 import os
 import shutil
 import subprocess
@@ -15,7 +16,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 import psutil
 import scipy
-import tyro
 from scipy.signal import convolve2d
 from skimage.transform import resize
 
@@ -31,20 +30,20 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))  # repository root
 from classifier_SVM import FunctionsP3 as compiled
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES, read_feature_table, write_feature_table
-from general_code.magnetograms import (
+from general_code.images.magnetograms import (
     _read_fits_astropy,
     gauss_to_grey,
     read_magnetogram,
     write_magnetogram,
     write_png,
 )
+from general_code.stage.run import Settings, command_line
 from tests import plain_features as plain
 
 ## User Definitions
 
 
-@dataclass(frozen=True)
-class UserDefinitions:
+class UserDefinitions(Settings):
     images: int = 1500  # number of 600x600 files that the stage is timed on, from 3
     table_rows: int = 950_047  # rows of the table that is written and read
     repeats: int = 15  # runs of each function, of which the best counts
@@ -54,17 +53,12 @@ class UserDefinitions:
 
 SCRIPT = REPOSITORY / "classifier_SVM" / "BuildMasterFeatureSet_mp.py"
 SHARED = REPOSITORY.parent / "shared" / "data" / "active_regions"
-START = "from classifier_SVM.BuildMasterFeatureSet_mp import compile_kernels; compile_kernels()"
+START = ("import classifier_SVM.BuildMasterFeatureSet_mp\n"
+         "from classifier_SVM.FunctionsP3 import compile_kernels; compile_kernels()")
 
 
 def main(user: UserDefinitions) -> None:
-    """Print the tables.
-
-    Parameters
-    ----------
-    user : UserDefinitions
-        The settings.
-    """
+    """Print the tables."""
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; scipy {scipy.__version__}, numpy {np.__version__}")
     fields = square_fields()
     compiled.compile_kernels()
@@ -119,9 +113,9 @@ def print_features(field: np.ndarray, repeats: int) -> None:
 
 def compiled_times(image: np.ndarray, repeats: int) -> dict[str, float]:
     """Return ms of each group of compiled features."""
-    pixels, _, smoothable = compiled.prepare(image)
+    pixels, _, smoothable = compiled._prepare(image)
     _, magnitude = compiled.gradient_features(pixels)
-    return {"checks, whole numbers": best(lambda: compiled.prepare(image), repeats),
+    return {"checks, whole numbers": best(lambda: compiled._prepare(image), repeats),
             "1-7 gradient": best(lambda: compiled.gradient_features(pixels), repeats),
             "8-20 neutral line": best(lambda: compiled.neutral_line_features(smoothable, magnitude), repeats),
             "21-25 wavelets": best(lambda: compiled.wavelet_features(pixels), repeats),
@@ -149,8 +143,9 @@ def make_dataset(folder: Path, fields: list[np.ndarray], images: int) -> list[Pa
     sources = [folder / f"{number}.fits" for number in range(len(fields))]
     for source, field in zip(sources, fields, strict=True):
         write_magnetogram(source, field)
-    paths = [folder / "dataset" / "1000" / f"1000_hmi.M_720s.20110215_{number:06d}_TAI.1.magnetogram.fits"
-             for number in range(images)]
+    clocks = [f"{n // 3600:02d}{n // 60 % 60:02d}{n % 60:02d}" for n in range(images)]
+    paths = [folder / "dataset" / "1000" / f"1000_hmi.M_720s.20110215_{clock}_TAI.1.magnetogram.fits"
+             for clock in clocks]
     for number, path in enumerate(paths):
         shutil.copy(sources[number % len(sources)], path)
     return paths
@@ -160,7 +155,8 @@ def print_decoding(folder: Path, paths: list[Path], field: np.ndarray, repeats: 
     """Print ms to read one file."""
     write_png(folder / "small.png", gauss_to_grey(resize(field, (224, 224), order=1, anti_aliasing=True), 25.0))
     print(f"\n{'decode FITS 600x600 [ms]':32s}{best(lambda: read_magnetogram(paths[0]), repeats):10.2f}")
-    by_astropy = best(lambda: _read_fits_astropy(paths[0]), repeats)
+    content = paths[0].read_bytes()
+    by_astropy = best(lambda: _read_fits_astropy(io.BytesIO(content)), repeats)
     print(f"{'the same by astropy [ms]':32s}{by_astropy:10.2f}     (read so where fitsio is not installed)")
     print(f"{'decode PNG 224x224 [ms]':32s}{best(lambda: read_magnetogram(folder / 'small.png'), repeats):10.2f}")
 
@@ -244,4 +240,4 @@ def print_table(folder: Path, rows: int) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(UserDefinitions, description=__doc__))
+    main(command_line(UserDefinitions, __doc__))

@@ -1,4 +1,4 @@
-"""Stage 5 at the size of the published data set: time, memory and objective of its machines, reading and writing.
+"""Stage 5 at the size of the published data set: time, memory and objective of its classifiers, reading and writing.
 
 The rows are simulated (29 skewed, correlated columns, two of them exactly dependent; 1,570 regions whose images are
 alike), since the published feature table is not part of the repository. Each size runs in a process of its own, so
@@ -57,7 +57,7 @@ def fit_once(solver, size, decisions):
     """Time, objective, gap and memory of one fit, printed as JSON for the calling process; decision values saved."""
     from sklearn.svm import SVC, LinearSVC
 
-    from classifier_SVM.linear_svm import WeightedLinearSVC
+    from classifier_SVM.training.linear_svm import WeightedLinearSVC
 
     rows, classes, _ = simulated_rows(size)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -114,20 +114,20 @@ def compare_with_libsvm(size, ours, libsvm):
 
 
 def rbf_table(rows, classes, region, sizes):
-    """Print what fewer rows cost the rbf SVM: scores on regions that it did not see, beside the linear machine."""
-    from classifier_SVM.machines import draw_rows, fit_machine, plain_machine
-    from general_code.skill_scores import roc_auc, skill_scores
+    """Print what fewer rows cost the rbf SVM: scores on regions that it did not see, beside the linear SVM."""
+    from classifier_SVM.training.classifiers import decision_values, draw_rows, fit_classifier
+    from general_code.evaluation.scores import roc_auc, skill_scores
 
     held_out = region % 10 == 0
     labels = pd.DataFrame({"region": region[~held_out].astype(str), "class": classes[~held_out]})
     values, truth = rows[~held_out], classes[held_out]
-    print(f"\n{'machine':>8} {'rows':>8} {'fit [s]':>9} {'forecast [s]':>13} {'TSS':>7} {'AUC':>7}")
+    print(f"\n{'SVM':>8} {'rows':>8} {'fit [s]':>9} {'forecast [s]':>13} {'TSS':>7} {'AUC':>7}")
     for kind, size in [("linear", len(values)), *(("rbf", size) for size in sizes)]:
         chosen = draw_rows(labels, size, seed=0)
         start = time.perf_counter()
-        machine = plain_machine(fit_machine(kind, values[chosen], labels["class"].to_numpy()[chosen], 1.0, 0))
+        estimator = fit_classifier(kind, values[chosen], labels["class"].to_numpy()[chosen], 1.0, 0)
         fitted = time.perf_counter()
-        scores = machine.decision_function(rows[held_out])
+        scores = decision_values(estimator, rows[held_out])
         done = time.perf_counter()
         print(f"{kind:>8} {len(chosen):>8,} {fitted - start:>9.1f} {done - fitted:>13.1f} "
               f"{skill_scores(truth, scores > 0)['TSS']:>7.4f} {roc_auc(truth, scores):>7.4f}", flush=True)
@@ -135,8 +135,7 @@ def rbf_table(rows, classes, region, sizes):
 
 def table_times(rows, classes, region, folder):
     """Print the times of writing and reading the whole feature table, of its splits, and of a whole run of stage 5."""
-    from classifier_SVM.FeaturesetTools import FEATURE_NAMES, read_feature_table, write_feature_table
-    from classifier_SVM.scaling import fit_scaling
+    from classifier_SVM.FeaturesetTools import FEATURE_NAMES, fit_scaling, read_feature_table, write_feature_table
 
     minutes = pd.to_datetime("2012-01-01") + pd.to_timedelta(np.arange(len(rows)) * 12, unit="min")
     names = [f"{1000 + r}_hmi.M_720s.{stamp}_TAI.1.magnetogram.fits"

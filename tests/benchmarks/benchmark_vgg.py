@@ -20,28 +20,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # repository root
 import keras
 import numpy as np
 import pandas as pd
-import tyro
 from joblib import Parallel, delayed
 
-from classifier_VGG.backbone_cache import RowCache
-from classifier_VGG.head_training import HeadTrainer, class_weights, epoch_order
-from classifier_VGG.image_input import gauss_to_input, input_batches
-from classifier_VGG.image_rows import InputSettings
-from classifier_VGG.vgg16_network import backbone_outputs, build_backbone, new_head
-from classifier_VGG.vgg16_weights import random_weights
-from classifier_VGG.vgg_modes import CachedFeatures, EndToEnd
-from general_code.magnetograms import gauss_to_grey, write_magnetogram, write_png
-from general_code.stage_run import StageRun
+from classifier_VGG.network.inputs import InputSettings, RowCache, fill_rows, gauss_to_input, input_batches, read_inputs
+from classifier_VGG.network.training import HeadTrainer
+from classifier_VGG.network.vgg16 import backbone_outputs, build_backbone, new_head, prepare_keras, weight_source
+from general_code.images.magnetograms import gauss_to_grey, write_magnetogram, write_png
+from general_code.stage.run import Settings, StageRun, command_line
 
 IMAGE_FLOP = 30.94e9  # to fc2: 15.35e9 multiply-adds in convolutions, 0.12e9 in fc1 and fc2
 TRAINING_ROWS = 759_357  # of the published data set
 GAUSS_RANGE = 5978.7
 
 
-@dataclass(frozen=True)
-class UserDefinitions:
-    """Sizes of the measurement."""
-
+class UserDefinitions(Settings):
     images: int = 64  # passed through VGG16; a batch is half of them
     fits_images: int = 64  # of 600x600 pixels
     head_rows: int = 200_000  # of 4096 float16 on disk; the epoch's time is given for 759,357
@@ -108,9 +100,10 @@ def measure_input(user, folder):
         write_png(pngs[-1], gauss_to_grey(bipole(2000, 224, rng), 25.0))
     with Parallel(n_jobs=user.jobs) as workers:
         published = fastest(lambda: workers(delayed(published_input)(path) for path in paths), user.repeats)
-    ours = fastest(lambda: list(input_batches(paths, "fits", GAUSS_RANGE, 16 * user.jobs, user.jobs)), user.repeats)
-    png = fastest(lambda: list(input_batches(pngs, "png", GAUSS_RANGE, 32, user.jobs)), user.repeats)
-    first = next(iter(input_batches(paths[:1], "fits", GAUSS_RANGE, 1, 1))).grey[0]
+    ours, png = (fastest(lambda kind=kind, files=files: list(input_batches(
+        files, InputSettings(folder, kind, GAUSS_RANGE, 16, user.jobs))), user.repeats)
+        for kind, files in (("fits", list(map(str, paths))), ("png", list(map(str, pngs)))))
+    first = read_inputs(paths[:1], "fits", GAUSS_RANGE).grey[0]
     difference = np.abs(first - published_input(paths[0])[..., 0]).max() * 2 * GAUSS_RANGE / 255
     return [("FITS 600x600 to input, images/s", f"{len(paths) / ours:.0f}", ""),
             ("  times the published path with as many processes", f"{published / ours:.2f}", ">= 4"),
@@ -139,7 +132,7 @@ def has_bfloat16():
 class Quiet(StageRun):
     """A run that tells its log alone."""
 
-    say = StageRun.note
+    report = StageRun.note
 
 
 @dataclass(frozen=True)
@@ -147,29 +140,33 @@ class Bench:
     """Images of a folder and a network, to be used as stage 7 uses them; images are named by number."""
 
     folder: Path
-    images: pd.DataFrame
+    classes: np.ndarray
     backbone: keras.Model
     batch: int
     jobs: int
 
-    def settings(self, image_format):
-        """Return how images are read."""
-        return InputSettings(self.folder, image_format, GAUSS_RANGE, self.batch, self.jobs)
-
     @contextmanager
     def features(self, image_format="png", dtype="float32"):
         """Extract into a new cache."""
-        images = self.images.assign(filename=self.images["filename"] + f".{image_format}")
+        names = [f"{number}.{image_format}" for number in range(len(self.classes))]
+        images = pd.DataFrame({"source": names, "bytes": 1, "modified_ns": 1})
+        settings = InputSettings(self.folder, image_format, GAUSS_RANGE, self.batch, self.jobs)
         with tempfile.TemporaryDirectory(dir=self.folder) as cache_dir, (Path(cache_dir) / "log").open("w") as log, \
                 RowCache(Path(cache_dir), {"kind": "features"}, self.backbone.output_shape[-1], dtype) as cache:
-            yield CachedFeatures(images, cache, self.settings(image_format), lambda: self.backbone, Quiet(log))
+            run = Quiet(log)
+            fill_rows(images, cache, settings, lambda grey: backbone_outputs(self.backbone, grey), run, description="x")
+            values = cache.values()
+            yield HeadTrainer(lambda places: values[places], self.classes, self.batch, run)
 
     @contextmanager
     def end_to_end(self):
-        """Check the images."""
-        images = self.images.assign(filename=self.images["filename"] + ".png")
+        """Read PNG images when they are needed."""
+
+        def read(places):
+            return read_inputs([self.folder / f"{place}.png" for place in places], "png", GAUSS_RANGE).grey[..., None]
+
         with (self.folder / "log").open("w") as log:
-            yield EndToEnd(images, None, self.settings("png"), lambda: self.backbone, Quiet(log))
+            yield HeadTrainer(read, self.classes, self.batch, Quiet(log), lambda: self.backbone)
 
     def extract(self, image_format):
         """Extract and forget."""
@@ -178,25 +175,24 @@ class Bench:
 
     def train(self, opened):
         """Open a mode and train five epochs; return the time [s], the head and the probabilities of the images."""
-        start, places = time.perf_counter(), np.arange(len(self.images))
+        start, places = time.perf_counter(), np.arange(len(self.classes))
         head = new_head(self.backbone.output_shape[-1], 0, 1e-3)
-        with opened as mode:
+        with opened as trainer:
             for epoch in range(1, 6):
-                mode.train_epoch(head, places, 0, epoch)
+                trainer.train_epoch(head, places, 0, epoch)
             seconds = time.perf_counter() - start
-            return seconds, head, 1 / (1 + np.exp(-mode.log_odds(head, places)))
+            return seconds, head, 1 / (1 + np.exp(-trainer.log_odds(head, places)))
 
 
 def measure_network(user, folder):
     """Time the forward pass, the extraction into the cache, and five epochs in each mode."""
     rng, batch = np.random.default_rng(0), max(user.images // 2, 1)
-    weights, numbers = random_weights(0), range(user.images)
-    for number in numbers:
+    weights = weight_source("random", 0, print)
+    for number in range(user.images):
         write_magnetogram(folder / f"{number}.fits", bipole(rng.uniform(300, 3000), 600, rng))
         write_png(folder / f"{number}.png", gauss_to_grey(bipole(rng.uniform(300, 3000), 224, rng), 25.0))
-    images = pd.DataFrame({"filename": list(map(str, numbers)), "class": np.arange(user.images) % 3 // 2})
     grey = rng.uniform(0, 255, (batch, 224, 224)).astype(np.float32)
-    bench = Bench(folder, images, build_backbone(weights), batch, user.jobs)
+    bench = Bench(folder, np.arange(user.images) % 3 // 2, build_backbone(weights), batch, user.jobs)
     forward = batch / fastest(lambda: backbone_outputs(bench.backbone, grey), user.repeats)
     peak = matmul_rate()
     rates = {kind: user.images / fastest(lambda kind=kind: bench.extract(kind), user.repeats)
@@ -238,15 +234,13 @@ def measure_head(user, folder):
             np.maximum(block, 0).astype(np.float16).tofile(file)
     features = np.memmap(folder / "rows.bin", np.float16, "r", shape=(rows, 4096))
     classes = (rng.random(rows) < 0.2).astype(np.int8)
-    trainer = HeadTrainer(new_head(4096, 0, 1e-3), features, 64)
-
-    def epoch():
-        trainer.train_epoch(np.arange(rows), classes, class_weights(classes), epoch_order(rows, 0, 1))
-
-    scaled = fastest(epoch, user.repeats) * TRAINING_ROWS / rows
-    return [(f"head, one epoch of {TRAINING_ROWS:,} rows (from {rows:,}) [s]", f"{scaled:.1f}", "<= 15")]
+    head = new_head(4096, 0, 1e-3)
+    with (folder / "log").open("w") as log:
+        trainer = HeadTrainer(lambda places: features[places], classes, 64, Quiet(log))
+        scaled = fastest(lambda: trainer.train_epoch(head, np.arange(rows), 0, 1), user.repeats) * TRAINING_ROWS / rows
+    return [(f"head, one epoch of {TRAINING_ROWS:,} rows (from {rows:,}) [s]", f"{scaled:.1f}", "<= 30")]
 
 
 if __name__ == "__main__":
-    print(f"Keras {keras.__version__}, {os.cpu_count()} cores")
-    main(tyro.cli(UserDefinitions, description=__doc__))
+    print(f"{prepare_keras()}, {os.cpu_count()} cores")
+    main(command_line(UserDefinitions, __doc__))

@@ -1,58 +1,51 @@
 """Time stage 7's network on an accelerator against its matrix limit, and compare its numbers with a CPU's.
 
-Runs on any Keras backend (KERAS_BACKEND=tensorflow, jax or torch): the forward pass is Keras alone.
+Runs on any Keras backend: all of it is Keras alone.
 
 Usage
 -----
     python tests/benchmarks/benchmark_vgg_gpu.py --fits-dir data/dataset/1158 --features-file gpu.npz
     python tests/benchmarks/benchmark_vgg_gpu.py --reference gpu.npz     # elsewhere: the same input
+    python tests/benchmarks/benchmark_vgg_gpu.py --backend jax
 """
 
 import os
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # repository root
 
-import keras
 import numpy as np
 import pandas as pd
-import tyro
 
-from classifier_VGG.backbone_cache import RowCache
-from classifier_VGG.image_rows import InputSettings
-from classifier_VGG.vgg16_network import backbone_outputs, build_backbone
-from classifier_VGG.vgg16_weights import random_weights
-from classifier_VGG.vgg_modes import CachedFeatures
-from general_code.stage_files import OptionalPath, given
-from general_code.stage_run import StageRun
+from classifier_VGG.network.inputs import InputSettings, RowCache, fill_rows
+from classifier_VGG.network.vgg16 import backbone_outputs, build_backbone, prepare_keras, weight_source
+from general_code.stage.files import is_set
+from general_code.stage.run import OptionalPath, Settings, StageRun, command_line
 
 IMAGE_FLOP = 30.94e9  # to fc2
 DTYPES = ("float32", "bfloat16")
 
 
-@dataclass(frozen=True)
-class UserDefinitions:
-    """Sizes of the measurement."""
-
-    fits_dir: OptionalPath = Path("")  # images to extract features from; "": none
+class UserDefinitions(Settings):
+    backend: str = "tensorflow"  # of Keras
+    fits_dir: OptionalPath = ""  # images to extract features from; "": none
     copies: int = 50  # links to each of them
     jobs: int = 16  # processes that read FITS
     batches: tuple[int, ...] = (64, 256)  # images a batch
     matrix: int = 8192  # size of the matrices whose product is the limit
-    features_file: OptionalPath = Path("")  # .npz to write the features of 32 synthetic images to
-    reference: OptionalPath = Path("")  # .npz of another machine to compare with; nothing else is done then
+    features_file: OptionalPath = ""  # .npz to write the features of 32 synthetic images to
+    reference: OptionalPath = ""  # .npz of another machine to compare with; nothing else is done then
 
 
 def main(user: UserDefinitions) -> None:
     """Measure and print, or compare."""
-    print(f"Keras {keras.__version__} on {keras.backend.backend()}, {os.cpu_count()} cores", flush=True)
-    weights = random_weights(0)
-    if given(user.reference):
+    print(f"{prepare_keras(user.backend)}, {os.cpu_count()} cores", flush=True)
+    weights = weight_source("random", 0, print)
+    if is_set(user.reference):
         compare(weights, user.reference)
         return
     limits = {dtype: matrix_rate(user.matrix, dtype) for dtype in ("float32", "bfloat16")}
@@ -65,9 +58,9 @@ def main(user: UserDefinitions) -> None:
         features[dtype] = backbone_outputs(backbone, synthetic_images(32))
         for batch in user.batches:
             time_batches(backbone, dtype, batch, limits["float32" if dtype == "float32" else "bfloat16"])
-        if given(user.fits_dir):
+        if is_set(user.fits_dir):
             time_extraction(user, backbone, dtype)
-    if given(user.features_file):
+    if is_set(user.features_file):
         np.savez(user.features_file, **{name: array.astype(np.float32) for name, array in features.items()})
 
 
@@ -94,6 +87,8 @@ def median_time(function, repeats=9):
 
 def matrix_rate(size, dtype):
     """Return the rate of matrix products of random numbers, ten at a time [FLOP/s]."""
+    import keras
+
     left, right = (keras.random.normal((size, size), dtype=dtype, seed=seed) for seed in (1, 2))
 
     def products():
@@ -121,13 +116,14 @@ def time_extraction(user, backbone, dtype):
             for copy in range(user.copies):
                 names.append(f"{copy:03}_{source.name}")
                 (folder / names[-1]).symlink_to(source.resolve())
-        images = pd.DataFrame({"filename": names, "class": 0})
+        images = pd.DataFrame({"source": names, "bytes": 1, "modified_ns": 1})
         settings = InputSettings(folder, "fits", 5978.7, 64, user.jobs)
         with (folder / "log").open("w") as log, RowCache(folder / "cache", {"kind": "features"},
                                                          backbone.output_shape[-1], "float16") as cache:
             start = time.perf_counter()
-            mode = CachedFeatures(images, cache, settings, lambda: backbone, StageRun(log))
-            rate = int(mode.usable.sum()) / (time.perf_counter() - start)
+            rows = fill_rows(images, cache, settings, lambda grey: backbone_outputs(backbone, grey), StageRun(log),
+                             description=dtype)
+            rate = int((rows >= 0).sum()) / (time.perf_counter() - start)
     print(f"extraction {dtype}, {len(names):,} FITS by {user.jobs} processes: {rate:,.0f} images/s", flush=True)
 
 
@@ -146,4 +142,4 @@ def relative(values, exact):
 
 
 if __name__ == "__main__":
-    main(tyro.cli(UserDefinitions, description=__doc__))
+    main(command_line(UserDefinitions, __doc__))

@@ -1,11 +1,11 @@
 """Choose the settings of the archive experiment by cross-validation over regions; the test regions are not read.
 
-The training and validation regions of the published split are drawn into folds; each fold is forecast by machines that
-were trained on the other folds (scaling and all), and calibrated (Platt) on the other folds' own such forecasts. The
-scores are those of all forecasts together: Brier skill against the frequency of the other folds, and TSS of the
-machine's decision at 0. Costs are those of a training with 876,000 rows; with fewer rows each weighs more.
+The training and validation regions of the published split are drawn into folds; each fold is forecast by classifiers
+that were trained on the other folds (scaling and all), and calibrated (Platt) on the other folds' own such forecasts.
+The scores are those of all forecasts together: Brier skill against the frequency of the other folds, and TSS of the
+classifier's decision at 0. Costs are those of a training with 876,000 rows; with fewer rows each weighs more.
 
-Chosen by the Brier skill at both sizes, as it judges the whole forecast and depends on no threshold; settings that
+Chosen by the Brier skill at both sizes, as it rates the whole forecast and depends on no threshold; settings that
 differ by less than .003 are taken as alike. Brier skill for >= C1.0 and >= M1.0:
     every 4 h     linear SVM, C 1.5e-5 .325 .262, 5e-5 .328 .262, 1.5e-4 .327 .259
                   logistic regression, C 9e-5 .332 .260, 3e-4 .334 .263, 9e-4 .334 .263; boosting .330 .244
@@ -38,21 +38,20 @@ import pandas as pd
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))  # repository root
 
-from classifier_SVM import machines
-from classifier_SVM.scaling import fit_scaling
-from general_code.archive_experiment import COSTS, FLARE_SIZES, PUBLISHED
-from general_code.flares import peak_flux, peak_fluxes
-from general_code.forecast_calibration import fit_calibration
-from general_code.image_names import image_stems
-from general_code.label_file import read_label_file
-from general_code.region_splits import read_region_list
-from general_code.skill_scores import skill_scores
+from classifier_SVM.FeaturesetTools import fit_scaling
+from classifier_SVM.training import classifiers
+from general_code.archive_experiment import COSTS, FLARE_SIZES, LISTS
+from general_code.evaluation.scores import fit_calibration, skill_scores
+from general_code.evaluation.splits import read_region_list
+from general_code.images.label_file import read_label_file
+from general_code.images.names import image_stems
+from general_code.noaa.flares import peak_flux, peak_fluxes
 
 EXPERIMENT_ROWS = 876_000  # training rows of 12 minutes, for which COSTS are
 FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of the costs
 BOOSTING = {"max_iter": (75, 300), "learning_rate": (0.015, 0.06), "max_depth": (2, 4), "max_features": (0.1, 0.5),
             "ROWS_A_LEAF": (40, 400)}  # tried one at a time around their values
-LIST_NAMES = PUBLISHED[:2]  # of the training and the validation regions
+LIST_NAMES = LISTS[:2]  # of the training and the validation regions
 
 
 def read_rows(work_dir: Path, hours: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -84,23 +83,24 @@ def folds_of(regions: np.ndarray, number: int, seed: int = 0) -> np.ndarray:
 
 
 def out_of_fold(values: np.ndarray, classes: np.ndarray, folds: np.ndarray, class_type: str, cost: float) -> np.ndarray:
-    """Return the decision value of each row from a machine that was trained on the other folds."""
+    """Return the decision value of each row from a classifier that was trained on the other folds."""
     scores = np.empty(len(values))
     for fold in np.unique(folds):
         training = folds != fold
         scaling = fit_scaling(values[training])
-        weight = cost * EXPERIMENT_ROWS / training.sum()
-        machine = machines.fit_machine(class_type, scaling.apply(values[training]), classes[training], weight, 0)
-        scores[~training] = machine.decision_function(scaling.apply(values[~training]))
+        weight, rows = cost * EXPERIMENT_ROWS / training.sum(), scaling.apply(values[training])
+        estimator = classifiers.fit_classifier(class_type, rows, classes[training], weight, 0)
+        scores[~training] = classifiers.decision_values(estimator, scaling.apply(values[~training]))
     return scores
 
 
-def judge(scores: np.ndarray, classes: np.ndarray, folds: np.ndarray) -> tuple[float, float]:
+def evaluate(scores: np.ndarray, classes: np.ndarray, regions: np.ndarray, folds: np.ndarray) -> tuple[float, float]:
     """Return TSS at 0 and Brier skill; each fold is calibrated, and compared with the frequency, of the other folds."""
     probability, frequency = np.empty(len(scores)), np.empty(len(scores))
     for fold in np.unique(folds):
         other = folds != fold
-        probability[~other] = fit_calibration(classes[other], scores[other]).probability(scores[~other])
+        calibration = fit_calibration(classes[other], scores[other], regions[other])
+        probability[~other] = calibration.probability(scores[~other])
         frequency[~other] = classes[other].mean()
     skill = 1 - np.mean((probability - classes) ** 2) / np.mean((frequency - classes) ** 2)
     return skill_scores(classes, (scores > 0).astype(int))["TSS"], skill
@@ -120,10 +120,10 @@ def trials() -> Iterator[tuple[str, Callable]]:
         boosted(*data) + out_of_fold(*data, "logistic", COSTS["logistic"])) / 2
 
 
-def boosted(values: np.ndarray, classes: np.ndarray, folds: np.ndarray, ROWS_A_LEAF: int = machines.ROWS_A_LEAF,
+def boosted(values: np.ndarray, classes: np.ndarray, folds: np.ndarray, ROWS_A_LEAF: int = classifiers.ROWS_A_LEAF,
             **settings: float) -> np.ndarray:
     """Return the out-of-fold decision values of boosting with some settings changed."""
-    with mock.patch.dict(machines.BOOSTING, settings), mock.patch.object(machines, "ROWS_A_LEAF", ROWS_A_LEAF):
+    with mock.patch.dict(classifiers.BOOSTING, settings), mock.patch.object(classifiers, "ROWS_A_LEAF", ROWS_A_LEAF):
         return out_of_fold(values, classes, folds, "gradient_boosting", COSTS["gradient_boosting"])
 
 
@@ -145,7 +145,8 @@ def main() -> None:
         start, cells = time.perf_counter(), []
         for size in FLARE_SIZES:
             classes = (flux >= peak_flux(size)).astype(int)
-            cells += [f"{score:.4f}" for score in judge(forecast(values, classes, folds), classes, folds)]
+            scores = forecast(values, classes, folds)
+            cells += [f"{score:.4f}" for score in evaluate(scores, classes, regions, folds)]
         print(f"| {name} | {' | '.join(cells)} | {time.perf_counter() - start:.0f} |", flush=True)
 
 

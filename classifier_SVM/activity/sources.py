@@ -1,0 +1,161 @@
+"""What NOAA made public, for the activity features: region summaries and flares are read, and gaps reported."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+
+from classifier_SVM.activity.features import C1, WINDOWS_H, Flares, flares_of_list, flares_of_reports
+from classifier_SVM.FeaturesetTools import FLARE_SOURCES, SOURCE_KEYS
+from general_code.noaa.archive import EventArchive, SummaryArchive, read_event_archive, read_summary_archive
+from general_code.noaa.event_list import usable_flares
+from general_code.noaa.flares import CLASS_EXPONENTS, EventList, optional_event_list, peak_flux
+from general_code.stage.files import UserError, is_set, require_folder
+from general_code.stage.run import StageRun
+
+DEFAULT_EVENTS_DIR = Path("data/Events")
+
+
+def read_summaries(srs_dir: Path, run: StageRun) -> SummaryArchive:
+    """Return the region summaries of a folder.
+
+    Parameters
+    ----------
+    srs_dir : Path
+        Folder of region summaries.
+    run : StageRun
+        Excludes what cannot be used and the days that are missing.
+
+    Returns
+    -------
+    SummaryArchive
+        With at least one row.
+
+    Raises
+    ------
+    UserError
+        When there is no summary with a region.
+    """
+    archive = read_summary_archive(require_folder(srs_dir, "srs_dir"))
+    for problem in archive.problems:
+        run.exclude(*problem)
+    run.report(f"{len(archive.days):,} summaries of {archive.days[0]} to {archive.days[-1]}, "
+               f"{archive.table['region'].nunique():,} regions")
+    return archive
+
+
+def read_flares(events_dir: Path, event_list: Path, event_list_delay_minutes: float, run: StageRun,
+                times: np.ndarray) -> tuple[Flares, np.ndarray]:
+    """Return the flares of the event reports, of the event list what the reports do not hold, or the list alone.
+
+    Parameters
+    ----------
+    events_dir, event_list : Path
+        Folder of event reports, of which the default need not be there, and further flares; "": none.
+    event_list_delay_minutes : float
+        A listed flare is known so long after its maximum [min].
+    run : StageRun
+        Reports what is used, and excludes what cannot be; its counts get `FLARE_SOURCES`: `events_dir` and `event_list`
+        (whether they were used), `event_list_delay_minutes`, `smallest_flare` (its class, "" without a flare).
+    times : numpy.ndarray, shape (m,)
+        datetime64[s], of images.
+
+    Returns
+    -------
+    Flares, numpy.ndarray
+        With the moments at which they became public; bool, shape (m,): is every day of the image's past 72 h in the
+        reports or within the list.
+
+    Raises
+    ------
+    UserError
+        When there are neither reports nor a list.
+    """
+    archive = EventArchive([], [])
+    if is_set(events_dir) and (events_dir.exists() or events_dir != DEFAULT_EVENTS_DIR):
+        archive = read_event_archive(require_folder(events_dir, "events_dir"))
+    listed = optional_event_list(event_list, run, "the flares are those of the event reports")
+    if listed is None and not archive.reports:
+        raise UserError(f"events_dir, event_list: expected event reports in '{events_dir}' or a list at "
+                        f"'{event_list}' (from {Path.cwd()}), found neither; set one of them")
+    sources, parts = [], []
+    if archive.reports:
+        sources.append(usable_flares(archive))
+        parts.append(_reported_flares(archive, events_dir, event_list_delay_minutes, run))
+    if listed is not None:
+        for problem in listed.problems:
+            run.exclude(*problem)
+        parts.append(flares_of_list(listed, event_list_delay_minutes, *sources))
+        sources.append(listed)
+        run.report(f"{len(parts[-1].public):,} flares of {event_list}{' alone' * (len(parts) > 1)}; taken as known "
+                   f"{event_list_delay_minutes:g} min after their maximum")
+    covered = _report_coverage(times, sources, run)
+    flares = Flares(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    run.count("flares", len(flares.public))
+    smallest = _class_name(min(flares.peak_flux, default=0.0))
+    run.counts[FLARE_SOURCES] = dict(zip(
+        SOURCE_KEYS, (bool(archive.reports), listed is not None, event_list_delay_minutes, smallest), strict=True))
+    return flares, covered
+
+
+def _reported_flares(archive: EventArchive, events_dir: Path, delay_minutes: float, run: StageRun) -> Flares:
+    """Return the flares of event reports, report their number, and exclude what cannot be used."""
+    flares, untimed = flares_of_reports(archive, delay_minutes)
+    for problem in archive.problems + untimed:
+        run.exclude(*problem)
+    first, last = archive.reports[0].date, archive.reports[-1].date + timedelta(1)
+    run.report(f"{len(flares.public):,} flares of the reports in {events_dir}, {first} to {last}, "
+               f"{int((flares.region < 0).sum()):,} without a region; known at their end")
+    return flares
+
+
+def _report_coverage(times: np.ndarray, sources: list[EventList], run: StageRun) -> np.ndarray:
+    """Return for which images the sources speak of every day of the past; report the others: they count as quiet."""
+    hours = WINDOWS_H[-1]
+    past = times - np.timedelta64(hours * 3600 - 1, "s")
+    covered = np.logical_or.reduce([source.covers(past, times) for source in sources])
+    outside = len(times) - int(covered.sum())
+    run.count("images with days without flare reports in their past", outside)
+    if outside:
+        run.report(f"{outside:,} images have days in their past {hours} h that have no event report and lie outside "
+                   "the event list: they count as quiet")
+    return covered
+
+
+def _class_name(flux: float) -> str:
+    """Return a peak flux [W/m2] as GOES class, "" for none."""
+    letters = [letter for letter, exponent in CLASS_EXPONENTS.items() if float(f"1e{exponent}") <= flux]
+    return f"{letters[-1]}{flux / float(f'1e{CLASS_EXPONENTS[letters[-1]]}'):.1f}" if letters else ""
+
+
+def compare_sources(trained: dict, used: dict) -> list[str]:
+    """Return how the flares of a forecast differ from those that its model was trained with.
+
+    Parameters
+    ----------
+    trained, used : dict
+        `FLARE_SOURCES` of the counts: of the extra features trained with, and of the forecast.
+
+    Returns
+    -------
+    list of str
+        A sentence a difference that changes the features; none where `trained` is empty, as in older files.
+    """
+    if not trained:
+        return []
+    remarks = []
+    words = {True: "with", False: "without"}
+    for setting, text in (("events_dir", "event reports"), ("event_list", "an event list")):
+        if trained[setting] != used[setting]:
+            remarks.append(f"trained {words[trained[setting]]} {text}, the forecast is made {words[used[setting]]}; "
+                           f"set --{setting.replace('_', '-')} as for the training")
+    delays = [sources["event_list_delay_minutes"] for sources in (trained, used)]
+    if trained["event_list"] and used["event_list"] and delays[0] != delays[1]:
+        remarks.append(f"trained with listed flares known {delays[0]:g} min after their maximum, the forecast takes "
+                       f"{delays[1]:g} min; set --event-list-delay-minutes {delays[0]:g}")
+    small = [one["smallest_flare"] != "" and peak_flux(one["smallest_flare"]) < C1 for one in (trained, used)]
+    if small[0] and not small[1]:
+        remarks.append(f"trained with flares from {trained['smallest_flare']} on, the smallest here is "
+                       f"{used['smallest_flare'] or 'none'}: the columns of flares below C1.0 count as quiet; "
+                       "name an event list or reports that hold them")
+    return remarks

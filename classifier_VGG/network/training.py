@@ -1,0 +1,356 @@
+"""Training of the head epoch by epoch by Keras' `fit`: order, class weights, scores, heads on disk, and the figure.
+
+The two modes of stage 7 differ in what is fitted: the head on cached features, or the whole model on images. Order,
+batches and weights are the same, and so are the heads, within rounding.
+
+    VGG_training{suffix}/<hash>/    a training, named by the hash of what its heads depend on but the number of epochs
+        settings.json               those settings
+        head_epoch_001.keras ...    the head after each epoch, with the state of its optimizer
+        history.csv                 epoch,loss,TPR,TNR,TSS,HSS,val_loss,val_TPR,val_TNR,val_TSS,val_HSS
+
+A head may have cost hours: none is deleted, and a training with other settings is in a folder of its own.
+"""
+
+import csv
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+
+from classifier_VGG.network.vgg16 import assemble, backbone_outputs, load_head
+from general_code.evaluation.report import COLOURS, GREY, new_figure
+from general_code.evaluation.scores import format_score, skill_scores
+from general_code.stage.files import UserError, atomic_path, atomic_write, describe
+from general_code.stage.run import StageRun
+
+if TYPE_CHECKING:
+    import keras
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+ROWS_A_RUN = 32  # neighbours in the list that stay together when blocks are drawn
+ROWS_A_BLOCK = 16384  # mixed with one another: what is read from disk meanwhile stays in memory
+SCORES = ("loss", "TPR", "TNR", "TSS", "HSS")
+HISTORY_COLUMNS = ("epoch", *SCORES, *(f"val_{name}" for name in SCORES))
+SAME = 5e-4  # scores that agree to the three digits shown offer no choice
+
+
+# ---------------------------------------------------------------------------- one epoch
+
+
+def epoch_order(images: int, seed: int, epoch: int) -> np.ndarray:
+    """Return the order of the training images in an epoch, a permutation of 0..images-1 (int64).
+
+    Each seed and epoch has an order of its own; mixing is complete up to 16,384 images.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    runs = generator.permutation(-(-images // ROWS_A_RUN))
+    order = (runs[:, np.newaxis] * ROWS_A_RUN + np.arange(ROWS_A_RUN)).ravel()
+    order = order[order < images]
+    for start in range(0, images, ROWS_A_BLOCK):
+        generator.shuffle(order[start:start + ROWS_A_BLOCK])
+    return order
+
+
+def class_weights(classes: np.ndarray) -> dict[int, float]:
+    """Return the weights of the two classes, both present: 1 for no flare, N0/N1 for a flare."""
+    flares = int(np.sum(classes))
+    return {0: 1.0, 1: (len(classes) - flares) / flares}
+
+
+def batches(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray, classes: np.ndarray,
+            batch_size: int) -> "keras.utils.PyDataset":
+    """Return batches of inputs and one-hot classes of the images at some places, in that order, the last one smaller.
+
+    `read` makes the model's inputs from places; `classes` are those of all images.
+    """
+    import keras
+
+    class Batches(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return -(-len(places) // batch_size)
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            chosen = places[index * batch_size:(index + 1) * batch_size]
+            return read(chosen), np.eye(2, dtype=np.float32)[classes[chosen]]
+
+    return Batches()
+
+
+class HeadTrainer:
+    """What trains a head and applies it, in one of the two modes.
+
+    `read` makes the inputs of what is fitted from places (k,) among all images: features (k, width) in float16 or
+    float32, or images (k, 224, 224, 1). `classes` are those of all images, shape (n,). `backbone` returns the network
+    that the images go through; None for features. `run` shows the progress of what goes through the network.
+    """
+
+    def __init__(self, read: Callable[[np.ndarray], np.ndarray], classes: np.ndarray, batch_size: int, run: StageRun,
+                 backbone: "Callable[[], keras.Model] | None" = None) -> None:
+        self._read, self._classes, self._batch_size, self._run = read, classes, batch_size, run
+        self._backbone = backbone
+        self._whole_model = functools.lru_cache(maxsize=1)(lambda head: assemble(backbone(), head))
+
+    def train_epoch(self, head: "keras.Model", places: np.ndarray, seed: int, epoch: int) -> dict[str, float]:
+        """Fit the head for an epoch on the images at some places; return loss, TPR, TNR, TSS, HSS while training."""
+        import keras
+
+        classes = self._classes[places]
+        data = batches(self._read, places[epoch_order(len(places), seed, epoch)], self._classes, self._batch_size)
+        fitted = {"x": data, "shuffle": False, "verbose": 0, "class_weight": class_weights(classes)}
+        if self._backbone is None:
+            logs = head.fit(**fitted).history
+        else:
+            with self._run.progress(total=len(data), description=f"epoch {epoch}", unit="batches") as bar:
+                count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update(1))
+                logs = self._whole_model(head).fit(**fitted, callbacks=[count]).history
+        return {"loss": float(logs["loss"][0])} | _scores_of_rates(logs["TPR"][0], logs["TNR"][0], classes)
+
+    def log_odds(self, head: "keras.Model", places: np.ndarray) -> np.ndarray:
+        """Return the log of the ratio of the probabilities, flare to no flare, of the images at some places.
+
+        float64, shape (len(places),).
+        """
+        odds, starts = [np.empty(0)], range(0, len(places), self._batch_size)
+        if self._backbone is not None:
+            starts = self._run.progress(starts, description="VGG16", unit="batches")
+        for start in starts:
+            inputs = self._read(places[start:start + self._batch_size])
+            if self._backbone is not None:
+                inputs = backbone_outputs(self._backbone(), inputs[..., 0])
+            odds.append(flare_log_odds(head, inputs))
+        return np.concatenate(odds)
+
+
+def _scores_of_rates(tpr: float, tnr: float, classes: np.ndarray) -> dict[str, float]:
+    """Return the four scores from two of them, in float32, and the classes they were counted on, both present."""
+    flares, quiet = int(np.sum(classes)), int(np.sum(classes == 0))
+    hits, rejections = round(tpr * flares), round(tnr * quiet)
+    misses, alarms = flares - hits, quiet - rejections
+    heidke = 2 * (hits * rejections - misses * alarms) / (flares * (misses + rejections) + (hits + alarms) * quiet)
+    return {"TPR": hits / flares, "TNR": rejections / quiet, "TSS": hits / flares + rejections / quiet - 1,
+            "HSS": heidke}
+
+
+def flare_log_odds(head: "keras.Layer", features: np.ndarray) -> np.ndarray:
+    """Return what a head makes of features.
+
+    Parameters
+    ----------
+    head : keras.Layer
+        From features to two probabilities.
+    features : numpy.ndarray
+        float16 or float32, shape (n, width).
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (n,): log of the ratio of the probabilities, flare to no flare.
+    """
+    kernel, bias = head.get_weights()
+    return features.astype(np.float32) @ (kernel[:, 1] - kernel[:, 0]) + (float(bias[1]) - float(bias[0]))
+
+
+def set_scores(classes: np.ndarray, log_odds: np.ndarray) -> dict[str, float]:
+    """Return loss and scores of a set after an epoch.
+
+    Parameters
+    ----------
+    classes : numpy.ndarray
+        Shape (n,), 0 or 1.
+    log_odds : numpy.ndarray
+        Of a flare, shape (n,).
+
+    Returns
+    -------
+    dict
+        loss (cross-entropy, unweighted mean), TPR, TNR, TSS, HSS; nan where not defined.
+    """
+    signed = np.where(classes == 1, log_odds, -log_odds)
+    loss = float(np.logaddexp(0, -signed).mean()) if len(classes) else float("nan")
+    return {"loss": loss} | skill_scores(classes, log_odds > 0)
+
+
+# ---------------------------------------------------------------------------- heads on disk
+
+
+class Checkpoints:
+    """The heads of a training and the records of its epochs (`history`), below the folder of all of a suffix.
+
+    The settings are what the heads depend on other than the number of epochs, plain values.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self._settings = settings
+        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+        self.folder = folder / key
+        self.history: list[dict[str, float]] = []
+        self._later: list[dict[str, float]] = []
+
+    def resume(self, epochs: int, run: StageRun) -> "keras.Model | None":
+        """Return the head after the last usable epoch, whose records are in `history`; None to start from none."""
+        self._report_other_trainings(run)
+        records = self._records()
+        self.history, self._later = records[:epochs], records[epochs:]
+        if self._later:
+            run.report(f"{len(self._later)} heads of this training after epoch {epochs} are kept and not used")
+        while self.history:
+            epoch = len(self.history)
+            try:
+                head = self.load(epoch)
+            except UserError as error:  # the one before it may be usable
+                run.report(f"{str(error).partition(';')[0]}: its epoch is repeated")
+                self._later = [self.history.pop(), *self._later]
+            else:
+                run.report(f"Continuing after epoch {epoch}: its head is in {self.folder}")
+                return head
+        return None
+
+    def save(self, head: "keras.Model", record: dict[str, float]) -> None:
+        """Keep an epoch, `HISTORY_COLUMNS` without epoch: the head first, then its record."""
+        epoch = len(self.history) + 1
+        if epoch == 1:
+            with atomic_write(self.folder / "settings.json") as file:
+                json.dump(self._settings, file, indent=2)
+        with atomic_path(self.head_file(epoch)) as path:
+            head.save(path)
+        self.history.append({"epoch": epoch} | record)
+        self._later = self._later[1:]
+        write_history(self.folder / "history.csv", self.history + self._later)
+
+    def load(self, epoch: int) -> "keras.Model":
+        """Return an epoch's head, with its optimizer's state; UserError when the file is damaged."""
+        try:
+            return load_head(self.head_file(epoch))
+        except (ValueError, OSError, KeyError, TypeError, BadZipFile) as error:
+            raise UserError(f"{self.head_file(epoch)} cannot be read ({describe(error)}); remove it and start again: "
+                            "training continues from the epoch before") from None
+
+    def head_file(self, epoch: int) -> Path:
+        """Return the path of an epoch's head."""
+        return self.folder / f"head_epoch_{epoch:03d}.keras"
+
+    def _records(self) -> list[dict[str, float]]:
+        """Return the records of the epochs from the first on that have a head."""
+        try:
+            with (self.folder / "history.csv").open(encoding="utf-8", newline="") as file:
+                table = csv.DictReader(file)
+                records = [{name: float(text or "nan") for name, text in row.items()} for row in table]
+        except (OSError, ValueError, TypeError):
+            return []
+        epochs = [record.get("epoch") for record in records]
+        if any(tuple(record) != HISTORY_COLUMNS for record in records) or epochs != list(range(1, len(records) + 1)):
+            return []
+        records = [record | {"epoch": int(record["epoch"])} for record in records]
+        missing = (place for place in range(len(records)) if not self.head_file(place + 1).is_file())
+        return records[:next(missing, len(records))]
+
+    def _report_other_trainings(self, run: StageRun) -> None:
+        """Report the trainings beside this one, and which settings were others there."""
+        for path in sorted(self.folder.parent.glob("*/settings.json")):
+            if path.parent != self.folder:
+                try:
+                    other = json.loads(path.read_text(encoding="utf-8"))
+                    differing = [name for name in self._settings if other.get(name) != self._settings[name]]
+                except (OSError, ValueError, AttributeError):
+                    differing = ["unknown"]
+                run.report(f"The heads in {path.parent} are not used: they were trained with other settings or images "
+                           f"({', '.join(differing)})")
+
+
+def write_history(path: Path, history: list[dict[str, float]]) -> None:
+    """Write records of epochs.
+
+    Parameters
+    ----------
+    path : Path
+        CSV with the header `HISTORY_COLUMNS`.
+    history : list of dict
+        One an epoch; nan is written as nothing.
+    """
+    with atomic_write(path) as file:
+        pd.DataFrame(history, columns=list(HISTORY_COLUMNS)).to_csv(file, index=False, lineterminator="\n")
+
+
+def best_epoch(history: list[dict[str, float]]) -> tuple[int, str]:
+    """Choose the epoch by validation TSS.
+
+    Parameters
+    ----------
+    history : list of dict
+        At least one record.
+
+    Returns
+    -------
+    int
+        The first of the largest `val_TSS`; the last epoch where that is nowhere defined.
+    str
+        The choice in words.
+    """
+    scores = [record["val_TSS"] for record in history]
+    defined = [score for score in scores if score == score]
+    if not defined:
+        return len(history), (f"Epoch {len(history)}, the last one: the validation TSS is not defined (no image, or "
+                              "one class only)")
+    low, high = min(defined), max(defined)
+    epoch = scores.index(high) + 1
+    text = f"Epoch {epoch} of {len(history)}"
+    if len(history) == 1:
+        return epoch, f"{text}: validation TSS {format_score(high)}"
+    if high - low < SAME:
+        return epoch, f"{text}: the validation TSS is {format_score(high)} in all epochs, no choice is possible"
+    return epoch, (f"{text}, the one of largest validation TSS ({format_score(high)}); the epochs' values range from "
+                   f"{format_score(low)} to {format_score(high)}, and since a split holds few independent regions, "
+                   "this choice is noisy")
+
+
+# ---------------------------------------------------------------------------- figure
+
+
+def plot_curves(ax: "Axes", history: Sequence[dict[str, float]], names: Sequence[str], best: int) -> "Axes":
+    """Draw quantities by epoch, training dashed and validation in full, and mark the best epoch; nan is skipped."""
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [record["epoch"] for record in history]
+    for colour, name in zip(COLOURS, names, strict=False):
+        ax.plot(epochs, [record[name] for record in history], "o--", color=colour, alpha=0.6, markersize=3,
+                label=f"{name}, training")
+        ax.plot(epochs, [record[f"val_{name}"] for record in history], "o-", color=colour, markersize=4,
+                label=f"{name}, validation")
+    ax.axvline(best, color=GREY, linewidth=0.8, linestyle=":")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel("epoch")
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def training_figure(history: Sequence[dict[str, float]], best: int, title: str) -> "Figure":
+    """Draw the training curves.
+
+    Parameters
+    ----------
+    history : sequence of dict
+        Records with `HISTORY_COLUMNS`.
+    best : int
+        Epoch chosen.
+    title : str
+        The figure's message.
+
+    Returns
+    -------
+    matplotlib Figure
+        Loss on the left, TSS and HSS on the right.
+    """
+    figure = new_figure(10, 4)
+    left, right = figure.subplots(1, 2)
+    plot_curves(left, history, ("loss",), best).set_ylabel("cross-entropy (training: weighted by class)")
+    plot_curves(right, history, ("TSS", "HSS"), best).set_ylabel("skill score")
+    figure.suptitle(title, fontsize="medium")
+    return figure

@@ -1,0 +1,340 @@
+"""Lists of images, `filename,class` a line: read whatever program wrote them, and matched with the images of a folder.
+
+A class is `0` or a flare's (`C4.7`) in the label file of stage 3, and 0 or 1 in the lists of stage 7. Folders, size,
+extension and case of a name, a header, blank lines, quotes, and `;` or tab in place of the comma do not matter. Lines
+that are not used are reported, by every stage in the same words.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from general_code.images.names import (
+    ENDINGS,
+    NOT_A_NAME,
+    SERIES,
+    list_images,
+    parse_image_names,
+    where_images_are,
+)
+from general_code.noaa.flares import FLARE_CLASS, NO_FLARE, peak_flux
+from general_code.stage.files import UserError, read_lines, require_file
+from general_code.stage.run import Problem, StageRun, read_sidecar
+
+STAGE_3_FLARE_SIZE = "C1.0"  # generate_dataset's default, where no sidecar tells
+NOT_A_LABEL = "label not understood"
+NO_FLARE_CLASS = "label 1 in place of a flare class"  # in all flaring lines, it is an error
+REPEATED = "label repeated"
+NO_IMAGE = "label without an image"
+_HEADER = r"(?:file|image)?[ _]?(?:name|file|image|path)s?"  # what the first column of a list may be called
+_AROUND = " \"',"  # what may stand around a name or a class: quotes, and the separators of empty columns
+_CLASSES = {"flare": rf"0(?:\.0*)?|{FLARE_CLASS}", "binary": r"[01](?:\.0*)?", "": ".*"}
+_EXPECTED = {"flare": "'name,0' or 'name,C4.7'", "binary": "'name,0' or 'name,1'", "": "a file name"}
+
+
+def read_label_file(label_file: Path, setting: str = "label_file", classes: str = "flare",
+                    any_name: bool = False) -> tuple[pd.DataFrame, list[Problem]]:
+    """Read the images of a list: a million in a few seconds.
+
+    Parameters
+    ----------
+    label_file : Path
+        `filename,class` a line.
+    setting : str, optional
+        Its setting, for the messages.
+    classes : {"flare", "binary", ""}, optional
+        `0` or e.g. `C4.7`; 0 or 1; none: what follows the names is ignored.
+    any_name : bool, optional
+        Keep also names that are not a magnetogram's of a region.
+
+    Returns
+    -------
+    pandas.DataFrame
+        In the file's order, each image once: `filename` (str, without folder; a name without a region gets that of its
+        folder, one without an extension .fits), `listed` (str, the path as it stands, with slashes), `class` (str; int8
+        when binary; "" without classes), `image` (str, as `image_stems`), `region`, `time` (TAI) and `camera`.
+    list of Problem
+        Lines that are not used.
+
+    Raises
+    ------
+    UserError
+        When there is no such file, no line names an image, or the classes are of the other kind.
+    """
+    table, problems = _read(label_file, setting, classes, any_name)
+    if table.empty:
+        raise UserError(f"{setting}: no image in {label_file}; set --{setting.replace('_', '-')}")
+    return table, problems
+
+
+def read_image_lists(files: dict[str, Path], run: StageRun) -> pd.DataFrame:
+    """Read the lists of images that stage 7 trains, validates and tests on.
+
+    Parameters
+    ----------
+    files : dict of str to Path
+        From split ("training", "validation", "test") to its list, `filename,class` with 0 or 1.
+    run : StageRun
+        Gets the lines that are not used.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `read_label_file`, and `split` (str). A list may be empty but for its header; all of them, or a region in two
+        lists, make a UserError.
+    """
+    tables = []
+    for split, path in files.items():
+        table, problems = _read(path, "train_file" if split == "training" else f"{split}_file", "binary")
+        tables.append(table.assign(split=split))
+        for problem in problems:
+            run.exclude(*problem)
+    images = pd.concat(tables, ignore_index=True)
+    if images.empty:
+        raise UserError(f"no image in {', '.join(map(str, files.values()))}; make the lists with "
+                        "Build_keras_dataframe_files.py")
+    splits = images.drop_duplicates(["region", "split"])
+    twice = splits[splits["region"].duplicated(keep=False)]
+    if len(twice):
+        region = twice["region"].iloc[0]
+        lists = ", ".join(str(files[split]) for split in twice["split"][twice["region"] == region])
+        raise UserError(f"region {region} is in two lists ({lists}); its images are alike, so that a test on them "
+                        "would mean nothing: take it out of one")
+    return images
+
+
+def find_labelled_images(label_file: Path, dataset_dir: Path, image_format: str, run: StageRun) -> pd.DataFrame:
+    """Match the images of a data set with their labels, and record what has no partner.
+
+    Parameters
+    ----------
+    label_file, dataset_dir : Path
+        `filename,class` a line; folder of `NNNN/*.fits` or `NNNN/*.png`, or of the images themselves.
+    image_format : {"fits", "png"}
+        Which images.
+    run : StageRun
+        Gets the exclusions.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Images with a label, each once, by name: `filename`, `source` (str, path in `dataset_dir`), `bytes` and
+        `modified_ns` (int64, -1 where the file cannot be reached) and `class` (str).
+
+    Raises
+    ------
+    UserError
+        When there is no image of this format, no label, or none that belong together, or the classes are 0 and 1 only.
+    """
+    images = _each_once(dataset_dir, image_format, run)
+    labels, problems = read_label_file(label_file, any_name=True)
+    for problem in problems:
+        run.exclude(*problem)
+    _report_other_format(labels, image_format, dataset_dir, run)
+    partners = labels[["image"]].merge(images[["image", "source"]], on="image", how="left")["source"]
+    for name in labels["filename"][partners.isna()]:
+        run.exclude(name, NO_IMAGE, subject="labels")
+    table = images.merge(labels[["image", "class"]], on="image", how="left")
+    for name in table["filename"][table["class"].isna()]:
+        run.exclude(name, "image without a label", subject="images")
+    table = table[table["class"].notna()].drop(columns="image")
+    if table.empty:
+        raise UserError(f"{label_file}: no line names an image of '{dataset_dir}'; set --dataset-dir and --label-file "
+                        "to what generate_dataset wrote in one run")
+    return table.sort_values("filename", ignore_index=True)
+
+
+def match_images(table: pd.DataFrame, dataset_dir: Path, image_format: str, run: StageRun) -> pd.DataFrame:
+    """Find the files of some images in a data set.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        `image` (str, as `image_stems`), and what else belongs to the images.
+    dataset_dir : Path
+        Holds `NNNN/*.fits` or `NNNN/*.png`, or the images themselves; without any it is a UserError.
+    image_format : {"fits", "png"}
+        Which images.
+    run : StageRun
+        Gets the folders that cannot be read, and second files of an image.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same rows in the same order, with `source` (str, path in `dataset_dir`, "" where there is no such image),
+        `bytes` and `modified_ns` (int64, -1 where there is none or it cannot be reached).
+    """
+    images = _each_once(dataset_dir, image_format, run)
+    # nullable: of int64 a merge with gaps would make float64, which rounds nanoseconds
+    images = images.drop(columns="filename").astype({"bytes": "Int64", "modified_ns": "Int64"})
+    found = table.merge(images, on="image", how="left").fillna({"source": "", "bytes": -1, "modified_ns": -1})
+    _report_other_format(found.loc[found["source"] != ""], image_format, dataset_dir, run)
+    return found.astype({"bytes": np.int64, "modified_ns": np.int64}).set_index(table.index)
+
+
+# ---------------------------------------------------------------------------- how labels were made
+
+
+def label_size(source: Path) -> str:
+    """Return the flare size at which labels were made, as sidecars tell.
+
+    Parameters
+    ----------
+    source : Path
+        Label file, or a table made from one: stages 4 and 6 note the size with their counts.
+
+    Returns
+    -------
+    str
+        A class like `C1.0`; "" where no sidecar tells.
+    """
+    size = str(_noted(source, "flare_size") or "")
+    try:
+        peak_flux(size)
+    except ValueError:
+        return ""
+    return size
+
+
+def label_window_hours(source: Path) -> float:
+    """Return the window in which a flare counted when labels were made, as sidecars tell.
+
+    Parameters
+    ----------
+    source : Path
+        Label file, or a table made from one: stages 4 and 6 note the window with their counts.
+
+    Returns
+    -------
+    float
+        [h]; NaN where no sidecar tells.
+    """
+    return float(label_counts(source).get("flare_window_hours", np.nan))
+
+
+def label_counts(source: Path) -> dict[str, str | float]:
+    """Return what a stage notes in its counts of how the labels that it passes on were made.
+
+    Parameters
+    ----------
+    source : Path
+        Label file, or a table made from one.
+
+    Returns
+    -------
+    dict
+        flare_size, and where they are known flare_window_hours, max_latitude_deg and max_longitude_deg.
+    """
+    counts: dict[str, str | float] = {"flare_size": label_size(source)}
+    for name in ("flare_window_hours", "max_latitude_deg", "max_longitude_deg"):
+        number = _noted(source, name)
+        if isinstance(number, int | float) and 0 < number < np.inf:
+            counts[name] = number
+    return counts
+
+
+def _noted(source: Path, name: str) -> object:
+    """Return what a sidecar says of the labels, in its counts or else in its settings."""
+    sidecar = read_sidecar(source) or {"counts": {}, "settings": {}}
+    return sidecar["counts"].get(name) or sidecar["settings"].get(name)
+
+
+def read_list(path: Path) -> pd.DataFrame:
+    """Return the lines of a list of images as they stand, but for blank ones and a header.
+
+    Parameters
+    ----------
+    path : Path
+        A text file (else it is a UserError): a name a line, and what follows it behind a comma, semicolon or tab.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `line` (int, from 1), `path` (str, the name with its folders, "" where there is none) and `rest` (str).
+    """
+    lines = read_lines(path)
+    parts = [text.replace(";", ",").replace("\t", ",").partition(",") for _, text in lines]
+    table = pd.DataFrame({"line": np.fromiter((number for number, _ in lines), int, len(lines)),
+                          "path": pd.Series([name.strip(_AROUND) for name, _, _ in parts], dtype="str"),
+                          "rest": pd.Series([rest.strip(_AROUND) for _, _, rest in parts], dtype="str")})
+    header = table["path"][:1].str.fullmatch(_HEADER, case=False).any()
+    return table[int(header):].reset_index(drop=True)
+
+
+def _read(label_file: Path, setting: str, classes: str, any_name: bool = False) -> tuple[pd.DataFrame, list[Problem]]:
+    """Read a list; one without lines but for a header gives an empty table."""
+    lines = read_list(require_file(label_file, setting))
+    lines["label"] = lines["rest"].str.upper() if classes else ""
+    understood = (lines["path"] != "") & lines["label"].str.fullmatch(_CLASSES[classes])
+    problems = _not_understood(label_file, setting, classes, lines[~understood])
+    lines = lines.loc[understood, ["line", "path", "label"]].reset_index(drop=True)
+    lines["label"] = lines["label"].str.replace(r"^([01])\.0*$", r"\1", regex=True)
+    if (lines["label"] == NO_FLARE).all() and any(problem.reason == NO_FLARE_CLASS for problem in problems):
+        raise UserError(f"{setting}: {label_file} has classes 0 and 1 only; expected flare classes like C4.7, as "
+                        "generate_dataset writes them")
+    images = pd.concat([lines, parse_image_names(lines["path"])], axis=1)
+    named = (images["region"] != "") & images["time"].notna() | any_name
+    problems += [Problem(row.path, NOT_A_NAME, f"no region and time in it ({label_file.name}, line {row.line})",
+                         "labels") for row in images[~named].itertuples()]
+    images = images[named].assign(filename=_file_names)
+    again = images.duplicated("image")
+    problems += [Problem(row.image, REPEATED, "the first one counts" + (f", not {row.label}" if classes else ""),
+                         "labels") for row in images[again].itertuples()]
+    if images.empty and problems:
+        raise UserError(f"{setting}: no line of {label_file} begins with the name of an image of a region, like "
+                        f"NNNN_{SERIES}.20140101_000000_TAI.1.magnetogram.fits ({problems[0].input}: "
+                        f"{problems[0].detail}); set --{setting.replace('_', '-')}")
+    images = images[~again].rename(columns={"label": "class"}).reset_index(drop=True)
+    if classes == "binary":
+        images["class"] = images["class"].astype(np.int8)
+    images["listed"] = images["path"].str.replace("\\", "/", regex=False)
+    return images[["filename", "listed", "class", "image", "region", "time", "camera"]], problems
+
+
+def _not_understood(label_file: Path, setting: str, classes: str, lines: pd.DataFrame) -> list[Problem]:
+    """Return the problems of lines that are no label; raise UserError for flare classes in place of 0 and 1."""
+    problems = []
+    for row in lines.itertuples():
+        reason = NOT_A_LABEL
+        if row.path and classes == "flare" and row.label in ("1", "1.0"):
+            reason = NO_FLARE_CLASS
+        if row.path and classes == "binary" and re.fullmatch(FLARE_CLASS, row.label):
+            raise UserError(f"{setting}: {label_file}, line {row.line}: expected 0 or 1, got the flare class "
+                            f"'{row.label}'; make the list with Build_keras_dataframe_files.py --label-file")
+        line = f"{row.path}{',' if row.rest else ''}{row.rest}"[:100]
+        problems.append(Problem(f"{label_file.name}, line {row.line}", reason,
+                                f"expected {_EXPECTED[classes]}, got {line!a}", "labels"))
+    return problems
+
+
+def _file_names(images: pd.DataFrame) -> pd.Series:
+    """Return names without folders, those of magnetograms with their region in front and an extension."""
+    names = images["path"].str.replace(r"^.*[/\\]", "", regex=True)
+    known, bare = images["region"] != "", ~names.str.match("[0-9]")
+    names = names.where(~(known & bare), images["region"] + "_" + names)
+    return names.where(~known | images["image_format"].ne(""), names + ".fits")
+
+
+def _each_once(dataset_dir: Path, image_format: str, run: StageRun) -> pd.DataFrame:
+    """Return the images of a data set, each once; what stands in the way is recorded."""
+    images, problems = list_images(dataset_dir, image_format)
+    for problem in problems:
+        run.exclude(*problem)
+    if images.empty:
+        raise UserError(f"dataset_dir: expected .{image_format} images in '{dataset_dir}', found none; "
+                        f"{where_images_are(dataset_dir, image_format)}set --dataset-dir and --image-format to what "
+                        "generate_dataset wrote")
+    images = images.sort_values(["filename", "source"])
+    again = images.duplicated("image")
+    for source in images["source"][again]:
+        run.exclude(source, "second file of an image", "the first one is used", "images")
+    return images.loc[~again, ["image", "filename", "source", "bytes", "modified_ns"]]
+
+
+def _report_other_format(table: pd.DataFrame, image_format: str, dataset_dir: Path, run: StageRun) -> None:
+    """Report in one line when a list names images of the other format only: it may be that of another data set."""
+    other = "png" if image_format == "fits" else "fits"
+    if len(table) and "listed" in table and table["listed"].str.lower().str.endswith(ENDINGS[other]).all():
+        run.report(f"Note: the list names .{other} images; those of {dataset_dir} are .{image_format}")
