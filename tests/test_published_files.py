@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -121,8 +122,16 @@ def table(path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the folders of the scripts are linked")
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_command_of_the_readme_runs_on_the_published_files(tmp_path, kind):
+def test_every_command_of_the_readme_runs_on_the_published_files(tmp_path):
+    folders = [tmp_path / kind for kind in KINDS]
+    for folder in folders:
+        folder.mkdir()
+    with ThreadPoolExecutor() as pool:  # both sets at a time: most of it is waiting for imports
+        list(pool.map(run_commands_of_the_readme, folders, KINDS))
+
+
+def run_commands_of_the_readme(tmp_path, kind):
+    """Run the README's commands for one kind of images in a folder, and check what they leave there."""
     block = next((block for block in README_BLOCKS if f"data/{KINDS[kind]['folder']} " in " ".join(block)), None)
     assert block, f"README.md, '{HEADING}', has no commands for data/{KINDS[kind]['folder']}"
     for name in ("general_code", "classifier_SVM", "classifier_VGG"):
