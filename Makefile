@@ -39,7 +39,7 @@ archive-experiment: setup
 
 test: setup
 	@$(BIN)/python -m ruff check .
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # compiled kernels cannot be followed: their tests run once more as plain Python; the stages stand in other folders
 coverage: export COVERAGE_FILE = $(CURDIR)/.coverage
