@@ -35,6 +35,7 @@ References
 import re
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,7 +44,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 
 from classifier_SVM.FeaturesetTools import FLARE_SOURCES, Scaling, fit_scaling, weight_text, write_feature_table
 from classifier_SVM.training.classifiers import CLASS_TYPES, decision_values, draw_rows, fit_classifier
@@ -60,18 +61,37 @@ from general_code.evaluation.evaluate import (
 )
 from general_code.evaluation.report import write_evaluation
 from general_code.evaluation.scores import Calibration
-from general_code.evaluation.splits import Draw, RegionLists, assign_splits, choose_lists, report_unlisted
-from general_code.images.label_file import STAGE_3_FLARE_SIZE, label_size, label_window_hours
-from general_code.noaa.flares import OptionalFlareSize, optional_event_list
-from general_code.stage.files import UserError, atomic_write, is_set, refuse_inputs, require_free_space, write_csv
+from general_code.evaluation.splits import (
+    Draw,
+    RegionLists,
+    assign_splits,
+    choose_lists,
+    read_region_lists,
+    report_unlisted,
+)
+from general_code.images.label_file import label_counts, label_size, label_window_hours
+from general_code.noaa.flares import DEFAULT_EVENT_LIST, OptionalFlareSize, optional_event_list
+from general_code.stage.files import (
+    UserError,
+    atomic_write,
+    check_all,
+    counted,
+    is_set,
+    refuse_inputs,
+    require_file,
+    require_free_space,
+    write_csv,
+)
 from general_code.stage.run import (
     OptionalPath,
     Percent,
+    Seed,
     Settings,
     StageRun,
     Suffix,
     command_line,
     read_sidecar,
+    require_address_space,
     stage_main,
     stage_run,
 )
@@ -92,7 +112,7 @@ class UserDefinitions(Settings):
     test_percent: Percent = 10.0  # of the regions, for a draw when none of the lists exists [%]
     validation_percent: Percent = 10.0  # of the regions, for a draw [%]
     redraw: bool = False  # True: draw the regions again, in place of the lists drawn before into output_dir
-    seed: NonNegativeInt = 0  # of the draws and the bootstrap
+    seed: Seed = 0  # of the draws and the bootstrap
     C: Annotated[float, Field(gt=0, le=1e12)] = 1.0  # cost of a row on the wrong side, as in libsvm; larger fits closer
     max_rbf_rows: Annotated[int, Field(ge=2)] = 20000  # training rows of the rbf SVM; more are drawn by region
     event_list: OptionalPath = "data/eventList.txt"  # flares for the persistence rows; "": none
@@ -106,10 +126,12 @@ LARGEST_GAP = 1e-3  # of the objective: beyond it the linear SVM is not the one 
 @stage_main
 def main(user: UserDefinitions) -> None:
     """Run the stage."""
+    require_address_space()
     outputs = output_paths(user)
     lists = user.test_ar_list, user.validation_ar_list, user.train_ar_list
     inputs = [user.feature_file, user.label_file, user.extra_feature_file, user.event_list, *lists]
     refuse_inputs(outputs.values(), inputs)
+    check_inputs(user, lists)
     with stage_run(user, output=outputs["statistics"], inputs=inputs) as run:
         rows = read_features(user, run)
         events = optional_event_list(user.event_list, run)
@@ -119,7 +141,10 @@ def main(user: UserDefinitions) -> None:
         rows, split = split_rows(rows, regions, run)
         rows, scaling = scale_rows(rows, split == "training")
         estimator = train(user, rows.where(split == "training"), run)
-        forecast, calibration = forecast_all(rows, split, estimator, run)
+        run.report("Forecasting all rows, scores with bootstrap over regions")
+        scores = decision_values(estimator, rows.values)
+        forecast, calibration = calibrate(forecast_rows(rows.labels["filename"], rows.labels["class"], scores,
+                                                        scores > 0, split))
         report = evaluate(user, forecast, calibration, events, run)
         write_split_tables(outputs, rows, split, scaling, run)
         model = make_model(user, rows, split, estimator=estimator, scaling=scaling, calibration=calibration,
@@ -141,9 +166,23 @@ def output_paths(user: UserDefinitions) -> dict[str, Path]:
     return {key: user.output_dir / name for key, name in names.items()}
 
 
+def check_inputs(user: UserDefinitions, lists: tuple[Path, Path, Path]) -> None:
+    """Raise one UserError that names all inputs that are missing."""
+    files = {"feature_file": user.feature_file, "extra_feature_file": user.extra_feature_file}
+    files |= {} if is_set(user.feature_file) else {"label_file": user.label_file}
+    files |= {} if user.event_list == DEFAULT_EVENT_LIST else {"event_list": user.event_list}
+    check_all(*(partial(require_file, path, setting) for setting, path in files.items() if is_set(path)),
+              partial(read_region_lists, *lists, user.output_dir))
+
+
 def source_of(user: UserDefinitions) -> Path:
     """Return the file that names images and classes."""
     return user.feature_file if is_set(user.feature_file) else user.label_file
+
+
+def flares_of(user: UserDefinitions) -> tuple[str, float]:
+    """Return smallest flare that counts, "" where not known, and window [h], NaN where not known: in all outputs."""
+    return user.flare_size or label_size(source_of(user)), label_window_hours(source_of(user))
 
 
 def read_features(user: UserDefinitions, run: StageRun) -> Rows:
@@ -152,8 +191,9 @@ def read_features(user: UserDefinitions, run: StageRun) -> Rows:
     run.report(f"Reading {source_of(user)}{more}")
     rows = read_rows(user.feature_file, user.label_file, user.extra_feature_file, user.flare_size, run)
     flaring = int(rows.labels["class"].sum())
-    run.report(f"{len(rows.labels):,} images of {rows.labels['region'].nunique():,} regions, {flaring:,} with a flare "
-               f"({user.flare_size or 'any label but 0'}), {len(rows.names)} features")
+    run.report(f"{counted(len(rows.labels), 'images')} of {counted(rows.labels['region'].nunique(), 'regions')}, "
+               f"{flaring:,} with a flare ({user.flare_size or 'any label but 0'}), "
+               f"{counted(len(rows.names), 'features')}")
     run.count("images", len(rows.labels))
     run.count("images with a flare", flaring)
     report_older_table(user.feature_file, run)
@@ -197,7 +237,7 @@ def train(user: UserDefinitions, training: Rows, run: StageRun) -> Any:
         used = draw_rows(training.labels, user.max_rbf_rows, user.seed)
         run.report(f"ATTENTION: the rbf SVM is fitted to {len(used):,} of the {len(training.labels):,} training rows, "
                    "drawn in proportion from every region (max_rbf_rows); its time grows with the square of the rows")
-    run.report(f"Fitting the {CLASS_TYPES[user.class_type]} to {len(used):,} rows")
+    run.report(f"Fitting the {CLASS_TYPES[user.class_type]} to {counted(len(used), 'rows')}")
     classes = training.labels["class"].to_numpy()[used]
     if classes.min() == classes.max():
         raise UserError(f"max_rbf_rows {user.max_rbf_rows}: the drawn rows hold one class only; raise it")
@@ -207,33 +247,22 @@ def train(user: UserDefinitions, training: Rows, run: StageRun) -> Any:
     if user.class_type == "linear":
         share = estimator.duality_gap_ / estimator.objective_
         if share > LARGEST_GAP:
-            raise UserError(f"C: the linear SVM did not converge with C {user.C:g}: up to {share:.1e} of its objective "
-                            f"is above the optimum, allowed {LARGEST_GAP:g}; take a smaller C")
-        run.report(f"Objective {estimator.objective_:.8g}, at most {share:.1e} of it above the optimum (duality gap), "
-                   f"{estimator.n_iter_} steps")
-        run.counts |= {"objective": estimator.objective_, "duality gap": estimator.duality_gap_}
+            raise UserError(f"C: the linear SVM did not converge with C {user.C:g}: relative duality gap {share:.1e}, "
+                            f"allowed {LARGEST_GAP:g}; take a smaller C")
+        run.report(f"Objective {estimator.objective_:.8g}, at most {share:.1e} of it above the optimum (relative "
+                   f"duality gap), {counted(estimator.n_iter_, 'steps')}")
+        run.counts |= {"objective": estimator.objective_, "relative duality gap": share}
     return estimator
-
-
-def forecast_all(rows: Rows, split: np.ndarray, estimator: Any,
-                 run: StageRun) -> tuple[pd.DataFrame, Calibration | None]:
-    """Forecast all rows, and calibrate on the validation rows."""
-    run.report("Forecasting all rows, calibrating on validation, scores with bootstrap over regions")
-    scores = decision_values(estimator, rows.values)
-    return calibrate(forecast_rows(rows.labels["filename"], rows.labels["class"], scores, scores > 0, split))
 
 
 def evaluate(user: UserDefinitions, forecast: pd.DataFrame, calibration: Calibration | None, events: Any,
              run: StageRun) -> dict:
     """Evaluate the forecast at the size and window of its labels, as far as they are known."""
-    size, hours = user.flare_size or label_size(source_of(user)), label_window_hours(source_of(user))
+    size, hours = flares_of(user)
     run.counts |= {"flare_size": size, "flare_window_hours": hours if np.isfinite(hours) else ""}
-    run.report(f"Forecast: flares of {flare_text(size or STAGE_3_FLARE_SIZE, hours)}")
-    remarks = [] if size else ["The labels do not record their smallest flare size: persistence counts flares of "
-                               f"{STAGE_3_FLARE_SIZE} or larger"]
-    return evaluate_forecast(
-        forecast, CLASS_TYPES[user.class_type], "decision at 0", calibration, size or STAGE_3_FLARE_SIZE,
-        events=events, remarks=remarks, seed=user.seed, window_hours=hours)
+    run.report(f"Forecast: flares of {flare_text(size, hours)}")
+    return evaluate_forecast(forecast, CLASS_TYPES[user.class_type], "decision at 0", calibration, size, events=events,
+                             seed=user.seed, window_hours=hours)
 
 
 def write_split_tables(outputs: dict[str, Path], rows: Rows, split: np.ndarray, scaling: Scaling,
@@ -268,8 +297,7 @@ def make_model(user: UserDefinitions, rows: Rows, split: np.ndarray, estimator: 
         class_type=user.class_type, estimator=estimator, scaling=scaling, feature_names=rows.image_names,
         extra_feature_names=rows.extra_names, typical=rows.values[split == "training"].mean(axis=0),
         calibration=calibration, validation_threshold=threshold,
-        flare_size=user.flare_size or label_size(source_of(user)),
-        flare_window_hours=label_window_hours(source_of(user)),
+        flare_size=flares_of(user)[0], flare_window_hours=flares_of(user)[1],
         image_format=endings.pop() if rows.image_names and endings in ({"fits"}, {"png"}) else "",
         limits=dataset_limits(source_of(user)),
         flare_sources=(sidecar or {"counts": {}})["counts"].get(FLARE_SOURCES, {}))
@@ -277,9 +305,8 @@ def make_model(user: UserDefinitions, rows: Rows, split: np.ndarray, estimator: 
 
 def dataset_limits(source: Path) -> dict[str, float]:
     """Return the limits of the images, as far as the sidecar of their table, or of their labels, tells."""
-    noted = read_sidecar(source) or {"settings": {}, "counts": {}}
-    known = noted["settings"] | noted["counts"]
-    known |= zip(LIMITS[2:], noted["counts"].get("image_pixels", ()), strict=False)
+    pixels = (read_sidecar(source) or {"counts": {}})["counts"].get("image_pixels", ())
+    known = label_counts(source) | dict(zip(LIMITS[2:], pixels, strict=False))
     return {name: float(known[name]) for name in LIMITS if isinstance(known.get(name), int | float)}
 
 

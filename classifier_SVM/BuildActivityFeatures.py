@@ -43,18 +43,21 @@ Usage
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
 from pydantic import NonNegativeFloat
 
-from classifier_SVM.activity.features import activity_features, rounded
-from classifier_SVM.activity.sources import read_flares, read_summaries
+from classifier_SVM.activity.features import HOUR, WINDOWS_H, activity_features, rounded
+from classifier_SVM.activity.sources import LATEST_SUMMARY_H, read_flares
 from general_code.images.label_file import read_label_file
-from general_code.stage.files import write_csv
+from general_code.noaa.archive import read_summary_archive
+from general_code.stage.files import UserError, counted, write_csv
 from general_code.stage.run import OptionalPath, Settings, StageRun, command_line, stage_main, stage_run
 
 
@@ -76,10 +79,19 @@ def main(user: UserDefinitions) -> None:
     with stage_run(user, output=user.extra_feature_file, inputs=inputs) as run:
         run.report(f"Reading the names of the images, {user.label_file}")
         images = read_image_names(user.label_file, run)
-        run.report(f"Reading the region summaries, {user.srs_dir}")
-        summaries = read_summaries(user.srs_dir, run)
+        summaries = read_summary_archive(user.srs_dir)
+        run.exclude_all(summaries.problems)
+        run.report(f"{len(summaries.days):,} summaries of {summaries.days[0]} to {summaries.days[-1]}, {user.srs_dir}")
         times = images["time"].to_numpy()
-        flares, _ = read_flares(user.events_dir, user.event_list, user.event_list_delay_minutes, run, times)
+        flares, covered = read_flares(user.events_dir, user.event_list, user.event_list_delay_minutes, run, times)
+        summarized = any_between(summaries.days, times - LATEST_SUMMARY_H * HOUR, times)
+        near = any_between(flares.public, times - WINDOWS_H[-1] * HOUR, times + WINDOWS_H[-1] * HOUR)
+        if not (summarized & (covered | near)).any():
+            raise UserError("srs_dir, events_dir, event_list: expected summaries and flares of the days before the "
+                            f"images, {times.min()} to {times.max()}, found none that cover them; get the reports of "
+                            "these days")
+        report_gaps(images["filename"][~covered], f"flare reports of all the past {WINDOWS_H[-1]} h", run)
+        report_gaps(images["filename"][~summarized], f"a region summary of the past {LATEST_SUMMARY_H} h", run)
         run.report(f"Computing the activity features of {len(images):,} images of "
                    f"{images['region'].nunique():,} regions")
         table = activity_features(images["region"], times, flares, summaries.table, summaries.days)
@@ -89,11 +101,25 @@ def main(user: UserDefinitions) -> None:
         write_activity_table(user.extra_feature_file, images["filename"], table)
 
 
+def any_between(moments: Sequence, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Tell in which spans of time, ends included, one of the moments or dates lies."""
+    ordered = np.sort(np.asarray(moments, dtype="datetime64[s]"))
+    return np.searchsorted(ordered, last, side="right") > np.searchsorted(ordered, first)
+
+
+def report_gaps(names: pd.Series, missing: str, run: StageRun) -> None:
+    """Report and count images whose past the archives do not cover: their rows are wrong by what is missing."""
+    run.count(f"images without {missing}", len(names))
+    if len(names):
+        run.report(f"ATTENTION: {counted(len(names), 'images')} without {missing}, whose rows count what is missing as "
+                   f"quiet (named in the log): {', '.join(names[:3])}{', ...' * (len(names) > 3)}")
+        run.note("\n".join(f"without {missing}: {name}" for name in names))
+
+
 def read_image_names(label_file: Path, run: StageRun) -> pd.DataFrame:
     """Return `filename`, `region` and `time` of the images of a label file or list of names, by name."""
     images, problems = read_label_file(label_file, classes="")
-    for problem in problems:
-        run.exclude(*problem)
+    run.exclude_all(problems)
     return images[["filename", "region", "time"]].sort_values("filename", kind="stable", ignore_index=True)
 
 

@@ -32,13 +32,26 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
 from pydantic import PositiveInt
 
-from classifier_SVM.feature_table.workers import EXCLUDED, TRY_AGAIN, worker_pool
+from classifier_SVM.feature_table.workers import (
+    EXCLUDED,
+    TRY_AGAIN,
+    exclude_odd_names,
+    keep_rows,
+    worker_pool,
+    write_table,
+)
 from classifier_SVM.FeaturesetTools import FEATURE_VERSION
 from general_code.images.label_file import find_labelled_images, label_counts
 from general_code.images.magnetograms import report_remarks
-from general_code.stage.files import UserError, atomic_write, require_file, require_folder, require_free_space
-from general_code.stage.journal import FileState, Journal
-from general_code.stage.run import Jobs, Settings, StageRun, command_line, stage_main, stage_run
+from general_code.stage.files import (
+    check_all,
+    counted,
+    require_file,
+    require_folder,
+    require_free_space,
+)
+from general_code.stage.journal import Journal
+from general_code.stage.run import Jobs, Settings, StageRun, command_line, require_address_space, stage_main, stage_run
 
 
 ## User Definitions
@@ -61,8 +74,9 @@ ROWS_MADE_WITH = f"rows of stage 4, feature definitions {FEATURE_VERSION}"
 @stage_main
 def main(user: UserDefinitions) -> None:
     """Compute the table of features."""
-    require_file(user.label_file, "label_file")
-    require_folder(user.dataset_dir, "dataset_dir")
+    require_address_space()
+    check_all(lambda: require_file(user.label_file, "label_file"),
+              lambda: require_folder(user.dataset_dir, "dataset_dir"))
     with stage_run(user, user.feature_file, inputs=[user.label_file, user.dataset_dir]) as run:
         run.report(f"Matching the labels of {user.label_file} with the images of {user.dataset_dir}")
         images = find_labelled_images(user.label_file, user.dataset_dir, user.image_format, run)
@@ -78,31 +92,19 @@ def main(user: UserDefinitions) -> None:
         run.count("rows written", written)
         run.count("feature_version", FEATURE_VERSION)
         run.counts |= label_counts(user.label_file)  # the label file may be another when this table is read
-        run.report(f"Wrote {written:,} rows of 29 features to {user.feature_file}")
-
-
-def exclude_odd_names(images: pd.DataFrame, run: StageRun) -> pd.DataFrame:
-    """Return the images whose names can stand in a table as they are, and have a time that exists."""
-    names = images["filename"]
-    times = names.str.extract(r"(?i)hmi\.m_720s\.(\d{8}_\d{6})_TAI", expand=False)
-    odd = {"file name with a comma, semicolon or quote": names.str.contains('[",;]'),
-           "no such time": times.notna() & pd.to_datetime(times, format="%Y%m%d_%H%M%S", errors="coerce").isna()}
-    for reason, chosen in odd.items():
-        for name in names[chosen]:
-            run.exclude(name, reason, subject="images")
-    return images[~np.any(list(odd.values()), axis=0)]
+        run.report(f"Wrote {counted(written, 'rows')} of 29 features to {user.feature_file}")
 
 
 def find_rows(user: UserDefinitions, images: pd.DataFrame, journal: Journal, run: StageRun) -> tuple[np.ndarray, int]:
     """Return the place of each image's row in the journal, -1 where it has none, and how many hold no features."""
-    names = np.array([os.fsencode(name) for name in images["filename"]], dtype=bytes)
-    places, letters = journal.find_arrays(names, images["bytes"].to_numpy(), images["modified_ns"].to_numpy())
+    places, letters = journal.find_arrays(map(os.fsencode, images["filename"]), images["bytes"].to_numpy(),
+                                          images["modified_ns"].to_numpy())
     missing = np.count_nonzero(places < 0)
     require_free_space(user.feature_file.parent, BYTES_A_ROW * (len(images) + missing),
-                       f"the table of {len(images):,} images and the rows of {missing:,} to compute")
+                       f"the table of {counted(len(images), 'images')} and the rows of {missing:,} to compute")
     run.count("images labelled", len(images))
     run.count("rows computed before", len(images) - missing)
-    run.report(f"Computing {missing:,} images; {len(images) - missing:,} were computed before" if missing else
+    run.report(f"Computing {counted(missing, 'images')}; computed before: {len(images) - missing:,}" if missing else
                "Already finished: nothing to compute")
     return places, np.count_nonzero(letters == EXCLUDED.encode())
 
@@ -125,45 +127,6 @@ def compute_rows(user: UserDefinitions, images: pd.DataFrame, journal: Journal, 
                 bar.set_postfix_str(f"{excluded:,} excluded", refresh=False)
                 bar.update(len(rows))
     report_remarks(remarks, run)
-
-
-def keep_rows(images: pd.DataFrame, rows: list[str], journal: Journal, run: StageRun) -> list[int]:
-    """Append the rows of some images to the journal and return their places; -1 for files that could not be read."""
-    files = map(FileState, images["filename"], images["bytes"], images["modified_ns"])
-    kept = [(file, row) for file, row in zip(files, rows, strict=True) if row[0] != TRY_AGAIN]
-    places = iter(journal.append(*zip(*kept, strict=True)) if kept else ())
-    for name, row in zip(images["filename"], rows, strict=True):
-        if row[0] == TRY_AGAIN:
-            exclude(run, name, row)
-    return [-1 if row[0] == TRY_AGAIN else next(places) for row in rows]
-
-
-def exclude(run: StageRun, name: str, row: str) -> None:
-    """Record an image by its row without features; many have one reason, which is kept in memory once."""
-    reason, detail = row[1:].split("\t", 1)
-    run.exclude(name, sys.intern(reason), detail, subject="images")
-
-
-def write_table(feature_file: Path, images: pd.DataFrame, journal: Journal, places: np.ndarray, run: StageRun) -> int:
-    """Write the table of features by name and return its number of rows; for none UserError, an earlier table stays."""
-    computed, written, sizes = np.flatnonzero(places >= 0), 0, set()
-    labelled = images[["filename", "class"]].iloc[computed].itertuples(index=False, name=None)
-    with atomic_write(feature_file) as file:
-        for (name, flare_class), row in zip(labelled, journal.read(places[computed]), strict=True):
-            if row[0] == EXCLUDED:
-                exclude(run, name, row)
-                continue
-            features, _, size = row.partition("\t")
-            file.write(f"{features},{int(flare_class != '0')},{flare_class},{name}\n")
-            written += 1
-            sizes.add(size)
-        if not written:
-            raise UserError(f"feature_file: no row for '{feature_file}', not one of the {len(images):,} images with a "
-                            f"label has features; fix what {feature_file}.excluded.csv names, or set --dataset-dir")
-    sides = [int(side) for size in sizes for side in size.split("x") if side]
-    if sides:  # unknown in rows of version 0.2.0
-        run.counts["image_pixels"] = [min(sides), max(sides)]
-    return written
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ Writes
     beside it          the tables for reading (`.md`), the figure (`.png`), `.json`, `.excluded.csv`, `.log`
 
 Usage
-    python classifier_SVM/Compare_Forecasts.py --predictions "image features=results/SVM/predictions_linear.csv" \
+    python classifier_SVM/Compare_Forecasts.py --predictions "image features=results/SVM/predictions_linear.csv" \\
         "mine@M1.0=my_forecast.csv"
 
 References
@@ -34,6 +34,7 @@ References
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -41,21 +42,29 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 
 from classifier_SVM.comparison.forecasts import (
+    RANDOM_WEIGHTS,
     Comparison,
     Forecast,
     compare_forecasts,
-    comparison_text,
     read_forecast,
     write_comparison,
 )
-from general_code.evaluation.splits import RegionLists, assign_splits, read_region_lists
-from general_code.images.label_file import label_size, read_label_file
-from general_code.noaa.flares import EventList, FlareSize, optional_event_list, peak_flux, peak_fluxes
-from general_code.stage.files import UserError, refuse_inputs
-from general_code.stage.run import OptionalPath, Settings, StageRun, command_line, stage_main, stage_run
+from general_code.evaluation.evaluate import flare_text
+from general_code.evaluation.splits import RegionLists, assign_splits, read_region_lists, report_unlisted
+from general_code.images.label_file import label_size, label_window_hours, read_label_file
+from general_code.noaa.flares import (
+    DEFAULT_EVENT_LIST,
+    EventList,
+    FlareSize,
+    optional_event_list,
+    peak_flux,
+    peak_fluxes,
+)
+from general_code.stage.files import UserError, check_all, counted, is_set, refuse_inputs, require_file
+from general_code.stage.run import OptionalPath, Seed, Settings, StageRun, command_line, stage_main, stage_run
 
 
 def check_csv(path: Path) -> Path:
@@ -87,7 +96,7 @@ class UserDefinitions(Settings):
     split_dir: Path = "results/SVM"  # where the lists are taken from when none of them is in its place
     event_list: OptionalPath = "data/eventList.txt"  # flares, for persistence and the state changes; "": none
     bootstrap_samples: PositiveInt = 1000  # samples of regions for the intervals
-    seed: NonNegativeInt = 0  # of the bootstrap
+    seed: Seed = 0  # of the bootstrap
     comparison_file: CsvPath = "results/comparison.csv"  # output
 ## End User Definitions
 
@@ -97,9 +106,11 @@ def main(user: UserDefinitions) -> None:
     """Compare the forecasts."""
     scores = user.comparison_file
     outputs = scores, *(scores.with_name(scores.stem + end) for end in ("_differences.csv", ".md", ".png"))
+    predictions = [Path(entry.partition("=")[2].strip()).expanduser() for entry in user.predictions]
     inputs = [user.label_file, user.event_list, user.test_ar_list, user.validation_ar_list, user.train_ar_list,
-              *(Path(entry.partition("=")[2].strip()).expanduser() for entry in user.predictions)]
+              *predictions]
     refuse_inputs(outputs, inputs)
+    check_inputs(user, predictions)
     forecasts = read_forecasts(user)
     lists = read_lists(user)
     with stage_run(user, output=scores, inputs=inputs) as run:
@@ -107,9 +118,16 @@ def main(user: UserDefinitions) -> None:
         for forecast in forecasts:
             check_forecast(forecast, images, run)
         found = compare_all(user, images, forecasts, optional_event_list(user.event_list, run), run)
-        write_comparison(found, *outputs)
-        run.report(comparison_text(found.subset("all")))
+        run.report(write_comparison(found, *outputs))
         run.report(f"Tables in {outputs[2]}, figure in {outputs[3]}")
+
+
+def check_inputs(user: UserDefinitions, predictions: list[Path]) -> None:
+    """Raise one UserError that names all inputs that are missing."""
+    files = [("label_file", user.label_file), *(("predictions", path) for path in predictions)]
+    files += [] if user.event_list == DEFAULT_EVENT_LIST else [("event_list", user.event_list)]
+    check_all(*(partial(require_file, path, setting) for setting, path in files if is_set(path)),
+              partial(read_lists, user))
 
 
 def read_forecasts(user: UserDefinitions) -> list[Forecast]:
@@ -139,23 +157,23 @@ def read_images(label_file: Path, flare_sizes: tuple[str, ...], lists: RegionLis
     if made_at and peak_flux(made_at) > peak_flux(smallest):
         raise UserError(f"flare_sizes: {smallest} is below {made_at}, at which {label_file} was made; make the labels "
                         f"again with --flare-size {smallest}")
-    run.report(f"Regions of each split: {lists.source}\nReading the labels, {label_file}")
+    run.report(f"Regions of each split: {lists.source}\nReading the labels, {label_file}: flares of "
+               f"{flare_text(made_at, label_window_hours(label_file))}")
     images, problems = read_label_file(label_file)
-    for problem in problems:
-        run.exclude(*problem)
+    run.exclude_all(problems)
+    report_unlisted(images["region"], lists, run)
     images["peak_flux"] = peak_fluxes(images["class"])
     images["split"] = assign_splits(images["region"], lists)
     listed = images["split"] != ""
     for region, number in images.loc[~listed, "region"].value_counts().items():
-        run.exclude(f"region {region}", "region in no list", f"{number:,} images", "regions")
-    if not listed.any():
-        raise UserError(f"label_file: no line of {label_file} names an image of a listed region; set --label-file or "
-                        f"the lists of regions ({lists.source})")
+        run.exclude(f"region {region}", "region in no list", counted(number, "images"), "regions")
     return images[listed].set_index("image")[["region", "time", "split", "peak_flux"]]
 
 
 def check_forecast(forecast: Forecast, images: pd.DataFrame, run: StageRun) -> None:
     """Report what in a file contradicts the labels, and its images without one; UserError if test images trained it."""
+    if forecast.name.endswith(RANDOM_WEIGHTS):
+        run.report(f"ATTENTION: {forecast.name}: its scores mean nothing")
     test = images[images["split"] == "test"]
     rows = forecast.rows.reindex(test.index)
     used = rows.index[rows["split"].str.startswith(("train", "val"), na=False)] if "split" in rows else ()
@@ -172,8 +190,8 @@ def check_forecast(forecast: Forecast, images: pd.DataFrame, run: StageRun) -> N
         run.count(f"test images of another class in the file, {forecast.name}, {forecast.flare_size}", differing)
     foreign = int((~forecast.rows.index.isin(images.index)).sum())
     if foreign:
-        run.exclude(f"{forecast.name}, {forecast.flare_size}", "forecast without a label", f"{foreign:,} images",
-                    "forecasts")
+        run.exclude(f"{forecast.name}, {forecast.flare_size}", "forecast without a label",
+                    counted(foreign, "images"), "forecasts")
 
 
 def compare_all(user: UserDefinitions, images: pd.DataFrame, forecasts: list[Forecast], events: EventList | None,

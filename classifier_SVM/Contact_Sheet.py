@@ -25,11 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
 from pydantic import PositiveInt
 
+from classifier_SVM.FunctionsP3 import compile_kernels, strong_neutral_line
 from general_code.images.label_file import match_images, read_label_file
-from general_code.images.magnetograms import read_magnetogram, report_remarks
+from general_code.images.magnetograms import read_magnetogram, reason_and_detail, report_remarks
 from general_code.noaa.flares import peak_fluxes
 from general_code.stage.files import UserError, require_folder
-from general_code.stage.run import Settings, StageRun, command_line, stage_main, stage_run
+from general_code.stage.run import Settings, StageRun, command_line, require_address_space, stage_main, stage_run
 
 
 ## User Definitions
@@ -49,11 +50,11 @@ TITLE = "Regions before their largest flare, and regions without: field, and str
 @stage_main
 def main(user: UserDefinitions) -> None:
     """Choose images and draw them."""
+    require_address_space()
     require_folder(user.dataset_dir, "dataset_dir")
     with stage_run(user, output=user.figure_file, inputs=[user.label_file, user.dataset_dir]) as run:
         labels, problems = read_label_file(user.label_file)
-        for problem in problems:
-            run.exclude(*problem)
+        run.exclude_all(problems)
         images = images_at_hand(labels, user, run)
         chosen = choose_images(images, user.n_images)
         pictures = read_pictures(chosen, user.dataset_dir, run)
@@ -96,9 +97,6 @@ def before_largest_flare(images: pd.DataFrame) -> pd.DataFrame:
 
 def read_pictures(chosen: pd.DataFrame, dataset_dir: Path, run: StageRun) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Return title, image and strong neutral line of each; what has no features is listed with stage 4's reason."""
-    from classifier_SVM.feature_table.workers import reason_and_detail  # these take a second, which --help need not
-    from classifier_SVM.FunctionsP3 import compile_kernels, strong_neutral_line
-
     compile_kernels(run.report)
     pictures, remarks = [], []
     for row in chosen.to_dict("records"):

@@ -44,15 +44,9 @@ _FLARE_CLASS = re.compile(rf"0|0\.0|{FLARE_CLASS}")
 
 @dataclass(frozen=True)
 class Scaling:
-    """The "equalization": training rows run from 0 to 1 in each feature, other rows may leave that range.
+    """The "equalization": training rows run from 0 to 1 in each feature, other rows may leave that range."""
 
-    Attributes
-    ----------
-    minimum, maximum : ndarray, shape (d,)
-        Smallest and largest value of each feature in the training rows.
-    """
-
-    minimum: np.ndarray
+    minimum: np.ndarray  # of each feature in the training rows, shape (d,)
     maximum: np.ndarray
 
     @property
@@ -110,10 +104,8 @@ def write_feature_table(path: Path, table: pd.DataFrame) -> None:
 
     Parameters
     ----------
-    path : Path
-        The CSV file.
-    table : pandas.DataFrame
-        Columns as `read_feature_table` returns them, in any order; rows stay in theirs.
+    path, table : Path, pandas.DataFrame
+        The CSV file; columns as `read_feature_table` returns them, in any order, rows stay in theirs.
     """
     columns = [*FEATURE_NAMES, *(column for column in LABEL_COLUMNS if column in table)]
     write_csv(path, table[columns], header=False)
@@ -124,23 +116,17 @@ def read_feature_table(path: Path, setting: str = "feature_file") -> pd.DataFram
 
     Parameters
     ----------
-    path : Path
-        CSV of 32 or 31 columns.
-    setting : str, optional
-        Name of the setting that holds the path, for the messages.
+    path, setting : Path, str
+        CSV of 32 or 31 columns; name of the setting that holds the path, for the messages.
 
     Returns
     -------
     pandas.DataFrame
         In the file's order: 29 columns of float64 named as in `FEATURE_NAMES`; `class` (int8, 0 or 1);
-        `flare class` (str), absent when the file has 0/1 classes only; `filename` (str).
-
-    Raises
-    ------
-    UserError
-        With file and line: no file, a missing column, text for a number, NaN, infinity, unknown class, an image twice.
+        `flare class` (str), absent when the file has 0/1 classes only; `filename` (str). UserError, with the line, for
+        a missing column, text for a number, NaN, infinity, an unknown class, an image twice.
     """
-    form = _form_of(require_file(path, setting))
+    form = _form_of(require_file(path, setting), setting)
     parsed = _parse(form)
     values = np.empty((len(FEATURE_NAMES), parsed.num_rows))
     for number, name in enumerate(FEATURE_NAMES):
@@ -179,13 +165,16 @@ def _filled_rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             raise UserError(f"{path}, line {rows.line_num}: {error}; write the table again") from None
 
 
-def _form_of(path: Path) -> _Form:
+def _form_of(path: Path, setting: str) -> _Form:
     """Return how a table is written, by its first lines: a header is one whose first field is not a number."""
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         delimiter = ";" if file.readline().count(";") >= 30 else ","
     rows = islice(_filled_rows(path, delimiter), 2)
     line, fields = next(rows, (1, [""]))
     names = [field.strip() for field in fields[:len(FEATURE_NAMES)]]
+    if len(fields) == 2:
+        raise UserError(f"{setting}: {path} is a list of images with their labels, no feature table; give it as "
+                        "--label-file, with --feature-file \"\" and --extra-feature-file")
     header = not _is_number(names[0])
     if header:
         if set(names) <= set(FEATURE_NAMES) and tuple(names) != FEATURE_NAMES:
@@ -281,12 +270,8 @@ def read_extra_features(path: Path) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        float64, in the file's order, indexed by `image_stems` of the file names.
-
-    Raises
-    ------
-    UserError
-        With column or row: no `filename` or other column, a name of the 29, no finite number, a file name twice.
+        float64, in the file's order, indexed by `image_stems` of the file names. UserError, with column or row, for no
+        `filename` or other column, a name of the 29, no finite number, a file name twice.
     """
     import pyarrow
     from pyarrow import csv

@@ -20,7 +20,8 @@ Writes
     beside it      for one image and a model of features a figure (`.png`; one of an earlier run is removed), `.json`
                    (settings, counts), `.excluded.csv` (refusals), `.log`
 Refused is an image without features, also for a model of activity features alone, and one whose past the archives do
-not cover (region summary of the last 48 h, flares of 72 h). The run ends with status 1 when no image was forecast.
+not cover (region summary of the last 48 h, flares of 72 h). The run ends with status 1 when no image was forecast. It
+warns of regions that the model was trained on, as far as the `predictions_….csv` beside the model tells.
 
 Usage
     python classifier_SVM/Forecast_AR.py --images data/dataset/1158
@@ -28,6 +29,7 @@ Usage
     python classifier_SVM/Forecast_AR.py --images results/VGG/Test_Data_by_AR.csv
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,14 +41,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
 from pydantic import NonNegativeFloat
 
+from classifier_SVM.activity.features import NO_FLARES, activity_features, activity_names, rounded
+from classifier_SVM.activity.sources import LATEST_SUMMARY_H, compare_sources, read_flares
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES, FLARE_SOURCES
 from classifier_SVM.training.figures import feature_effects, plot_effects
 from classifier_SVM.training.model_file import FlareModel, load_model
 from general_code.images.label_file import read_label_file
 from general_code.images.magnetograms import read_magnetogram, report_remarks
 from general_code.images.names import parse_image_names
-from general_code.noaa.regions import Positions, region_positions
-from general_code.stage.files import UserError, is_set, refuse_inputs, require_file, write_csv
+from general_code.noaa.archive import SummaryArchive, read_summary_archive
+from general_code.noaa.regions import region_positions
+from general_code.stage.files import UserError, counted, is_set, printable, refuse_inputs, require_file, write_csv
 from general_code.stage.run import (
     Jobs,
     OptionalPath,
@@ -56,6 +61,7 @@ from general_code.stage.run import (
     command_line,
     parallel_results,
     read_sidecar,
+    require_address_space,
     resolve_jobs,
     stage_main,
     stage_run,
@@ -78,7 +84,6 @@ class UserDefinitions(Settings):
 
 PARALLEL_FROM = 8  # images; fewer are done before other processes have started
 MOST_LINES = 20  # images that get a line on the terminal
-LATEST_SUMMARY_H = 48  # a region's last summary may be so much older than its image [h]
 NO_PLACE = ("the activity features need region and time, as in "
             "NNNN_hmi.M_720s.YYYYMMDD_HHMMSS_TAI.1.magnetogram.fits")
 BEYOND = "the region is further out on the disk than any that the model was trained on"
@@ -96,13 +101,13 @@ COLUMNS = ("filename", "region", "time", "probability", "decision", "decision_va
 @stage_main
 def main(user: UserDefinitions) -> None:
     """Run the forecast."""
+    require_address_space()
     files, problems = find_image_files(user.images, user.dataset_dir)
     require_file(user.model, "model")
     loaded = None if user.model.suffix == ".keras" else load_model(user.model)
     check_outputs(user.forecast_file, [user.model, *files])
     with stage_run(user, output=user.forecast_file, inputs=[user.model, *user.images]) as run:
-        for problem in problems:
-            run.exclude(*problem)
+        run.exclude_all(problems)
         remove_earlier_figure(user.forecast_file)
         if loaded is None:
             from classifier_VGG.network.vgg16 import forecast_with_vgg
@@ -111,6 +116,9 @@ def main(user: UserDefinitions) -> None:
         else:
             table = forecast_from_features(user, *loaded, files, run)
         table = add_names(table, files)
+        if known := known_regions(user.model, table["region"][table["refused"] == ""]):
+            run.report(f"ATTENTION: the model was trained or calibrated on images of region{'s' * (len(known) > 1)} "
+                       f"{', '.join(known[:10])}{', …' * (len(known) > 10)}: those forecasts test nothing")
         for row in table[table["refused"] != ""].itertuples():
             run.exclude(row.filename, "image refused", row.refused, subject="images")
         write_csv(user.forecast_file, table[list(COLUMNS)])
@@ -257,9 +265,6 @@ def features_of_file(path: Path, image_format: str, limits: dict[str, float]) ->
 def features_of_archives(user: UserDefinitions, model: FlareModel, files: list[Path],
                          run: StageRun) -> tuple[np.ndarray, np.ndarray]:
     """Return the activity features that the model uses, and why region or archives refuse an image, or ""."""
-    from classifier_SVM.activity.features import activity_features, activity_names, rounded
-    from classifier_SVM.activity.sources import compare_sources, read_flares, read_summaries
-
     names = list(model.extra_feature_names)
     foreign = [name for name in names if name not in activity_names()]
     if foreign:
@@ -271,8 +276,11 @@ def features_of_archives(user: UserDefinitions, model: FlareModel, files: list[P
     reasons = np.full(len(files), NO_PLACE if names else "", dtype=object)
     if not placed.any():
         return features, reasons
-    summaries, regions, times = read_summaries(user.srs_dir, run), images["region"][placed], images["time"][placed]
-    reasons[placed] = np.where(beyond_limits(model, region_positions(regions, times, summaries.table)), BEYOND, "")
+    regions, times = images["region"][placed], images["time"][placed]
+    summaries = read_summary_archive(user.srs_dir)
+    run.exclude_all(summaries.problems)
+    run.report(f"{len(summaries.days):,} summaries of {summaries.days[0]} to {summaries.days[-1]}, {user.srs_dir}")
+    reasons[placed] = np.where(beyond_limits(model, regions, times, summaries, run), BEYOND, "")
     if names:
         sources = user.events_dir, user.event_list, user.event_list_delay_minutes
         flares, covered = read_flares(*sources, run, times.to_numpy())
@@ -286,10 +294,42 @@ def features_of_archives(user: UserDefinitions, model: FlareModel, files: list[P
     return features, reasons
 
 
-def beyond_limits(model: FlareModel, where: Positions) -> np.ndarray:
-    """Tell which regions are further from the disk's centre than any that the model was trained on."""
-    latitude, longitude = (model.limits.get(name, np.inf) for name in ("max_latitude_deg", "max_longitude_deg"))
-    return (np.abs(where.latitude) >= latitude) | (np.abs(where.longitude) >= longitude)
+def beyond_limits(model: FlareModel, regions: pd.Series, times: pd.Series, summaries: SummaryArchive,
+                  run: StageRun) -> np.ndarray:
+    """Tell which regions are further from the disk's centre, at 00:00 of the day, than any of the training.
+
+    Without a row of the day, as where the summaries end the day before, the region has moved on from its last."""
+    where = region_positions(regions, times, summaries.table)
+    midnights = times.to_numpy("datetime64[D]")
+    moved = activity_features(regions, midnights, NO_FLARES, summaries.table, summaries.days)
+    recent = (moved["has_summary"] > 0) & (moved["summary_age_h"] <= LATEST_SUMMARY_H)
+    beyond, unknown = np.zeros(len(times), bool), np.zeros(len(times), bool)
+    for name, value in (("latitude", where.latitude), ("longitude", where.longitude)):
+        value = np.where(np.isnan(value), moved[name].where(recent), value)
+        limit = model.limits.get(f"max_{name}_deg", np.inf)
+        beyond |= np.abs(value) >= limit
+        unknown |= np.isnan(value) & np.isfinite(limit)
+    if unknown.any():
+        run.report(f"ATTENTION: no summary tells where the region of {counted(int(unknown.sum()), 'images')} is: "
+                   "whether it is further out than those of the training is not known")
+    return beyond
+
+
+def known_regions(model: Path, regions: pd.Series) -> list[str]:
+    """Return which regions a model was trained or calibrated on, as far as the predictions beside it tell."""
+    from pyarrow import ArrowException, csv
+
+    kind = model.stem.removeprefix("ARClassifierStats_weighted_trainvaltest_").removesuffix("_model")
+    if model.suffix == ".keras":
+        kind = re.sub("^VGG_model", "VGG", model.stem)
+    columns = csv.ConvertOptions(include_columns=["filename", "split"])
+    try:
+        table = csv.read_csv(model.with_name(f"predictions_{kind}.csv"), convert_options=columns).to_pandas()
+    except (OSError, ValueError, ArrowException):  # a copy of the model alone, or another file of this name
+        return []
+    table = table.astype("str")
+    names = table["filename"][table["split"].isin(["training", "validation"])]
+    return sorted(set(regions) & set(parse_image_names(names)["region"]) - {""})
 
 
 def forecast_rows(model: FlareModel, features: np.ndarray) -> pd.DataFrame:
@@ -307,8 +347,9 @@ def add_names(table: pd.DataFrame, files: list[Path]) -> pd.DataFrame:
     """Add path, region and time of each image; decisions as whole numbers."""
     parsed = parse_image_names([str(path) for path in files])
     times = parsed["time"].dt.strftime("%Y-%m-%dT%H:%M:%S")
+    shown = [printable(str(path).encode(errors="backslashreplace").decode()) for path in files]  # it may be no text
     return table.reset_index(drop=True).assign(
-        filename=[str(path) for path in files], region=parsed["region"], time=times,
+        filename=shown, region=parsed["region"], time=times,
         decision=table["decision"].astype("Int64").array)
 
 

@@ -12,15 +12,12 @@ Lorensen and Cline 1987, Computer Graphics 21(4), 163 (marching squares).
 """
 
 import math
-import os
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from general_code.images.magnetograms import Pixels, compile_decoder, kernel
 
 SMALLEST_SIDE = 32  # pixels; 5 wavelet levels
 WAVELET_LEVELS = 5
@@ -47,23 +44,20 @@ class Field(NamedTuple):
     smoothable: np.ndarray  # what the neutral line's box sum adds up: `pixels` or, where near to them, whole tenths
 
 
-def image_features(image: np.ndarray) -> np.ndarray:
+def image_features(image: np.ndarray | Pixels) -> np.ndarray:
     """Return the 29 features of an image, in the order of `FeaturesetTools.FEATURE_NAMES`.
 
     Parameters
     ----------
-    image : numpy.ndarray
-        Line-of-sight field [G], or grey levels minus 128; any rectangle from 32x32 on.
+    image : numpy.ndarray or Pixels
+        Line-of-sight field [G], or grey levels minus 128; any rectangle from 32x32 on. `Pixels` as they were read give
+        the same numbers sooner.
 
     Returns
     -------
     numpy.ndarray
-        float64, shape (29,), finite.
-
-    Raises
-    ------
-    ValueError
-        Not 2-D, not numbers, empty, smaller than 32x32, NaN or infinite pixels, constant, too small or large values.
+        float64, shape (29,), finite. ValueError for an image that is not 2-D, not numbers, empty, smaller than 32x32 or
+        constant, and for NaN, infinite, too small or too large values.
     """
     field = _prepare(image)
     gradient, magnitude = gradient_features(field.pixels)
@@ -90,9 +84,8 @@ def strong_neutral_line(image: np.ndarray) -> np.ndarray:
     """
     field = _prepare(image)
     _, magnitude = gradient_features(field.pixels)
-    points, _ = _trace_neutral_line(field.smoothable, True)
+    pixels, _ = _trace_neutral_line(field.smoothable, True)
     mask = np.zeros(image.shape, dtype=bool)
-    pixels = points[:, PIXEL]
     if pixels.size:
         on_line = magnitude.reshape(-1)[pixels]
         pixels = pixels[on_line >= STRONG * on_line.max()]
@@ -115,13 +108,21 @@ def compile_kernels(announce: Callable[[str], object] = str) -> None:
     ramp = np.sin(np.arange(SMALLEST_SIDE**2)).reshape(SMALLEST_SIDE, SMALLEST_SIDE)
     for image in (np.rint(100 * ramp), ramp):
         image_features(image)
+    compile_decoder()
 
 
 # ---------------------------------------------------------------------------- checks and units
 
 
-def _prepare(image: np.ndarray) -> Field:
+def _prepare(image: np.ndarray | Pixels) -> Field:
     """Check an image, as `image_features` says, and bring it to whole numbers where it has them."""
+    if isinstance(image, Pixels):
+        tenths = np.ascontiguousarray(image.values)
+        # a first row of whole gauss may belong to an image that is computed in these, as from float64
+        if (tenths.dtype == np.int32 and min(tenths.shape) >= SMALLEST_SIDE and (tenths[0] % 10).any()
+                and -LARGEST_WHOLE <= tenths.min() < tenths.max() <= LARGEST_WHOLE):
+            return Field(tenths, 10.0, tenths)
+        image = image.field()
     image = np.asarray(image)
     if image.ndim != 2 or image.dtype.kind not in "fiub":
         raise ValueError(f"not a 2-D image of numbers: got {image.dtype} of shape {image.shape}")
@@ -174,10 +175,9 @@ def gradient_features(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns
     -------
-    features : numpy.ndarray
-        Shape (7,), in units of the pixels (plain Sobel sums); population std and moments, NaN for an even gradient.
-    magnitude : numpy.ndarray
-        float64, shape (ny, nx).
+    features, magnitude : numpy.ndarray
+        Shape (7,), in units of the pixels (plain Sobel sums), with population std and moments, NaN for an even
+        gradient; float64, shape (ny, nx).
     """
     magnitude = np.empty(pixels.shape)
     number = magnitude.size
@@ -200,10 +200,8 @@ def neutral_line_features(smoothable: np.ndarray, magnitude: np.ndarray) -> np.n
 
     Parameters
     ----------
-    smoothable : numpy.ndarray
-        int32 or float64, shape (ny, nx), in any unit: see `Field`.
-    magnitude : numpy.ndarray
-        float64, shape (ny, nx): gradient, see `gradient_features`.
+    smoothable, magnitude : numpy.ndarray
+        Both of shape (ny, nx): int32 or float64 in any unit, see `Field`; float64 gradient, see `gradient_features`.
 
     Returns
     -------
@@ -211,13 +209,13 @@ def neutral_line_features(smoothable: np.ndarray, magnitude: np.ndarray) -> np.n
         Shape (13,): three counts; mean, std, median, min, max of all contour points' angles [rad], and of the contours'
         bending energies [rad^2]. Zeros where there is no contour.
     """
-    points, firsts = _trace_neutral_line(smoothable, True)
-    if not firsts.size:
+    path, ranges = _trace_neutral_line(smoothable, True)
+    if not path.size:
         return np.zeros(13)
-    counts, closing, energies = _walk_contours(points, firsts, smoothable.shape[1])
+    counts, closing, energies = _walk_contours(path, ranges, smoothable.shape[1])
     angles = np.concatenate((STEP_ANGLES, closing))
     times = np.concatenate((counts, np.ones(closing.size, np.int64)))
-    return np.concatenate((_mask_counts(points, magnitude), _summary(angles, times),
+    return np.concatenate((_mask_counts(path, magnitude), _summary(angles, times),
                            _summary(energies, np.ones(energies.size, np.int64))))
 
 
@@ -296,35 +294,6 @@ def _summary(values: np.ndarray, times: np.ndarray) -> np.ndarray:
 # without reordering any addition (no fastmath). NUMBA_DISABLE_JIT=1 runs the same lines in Python.
 
 
-def _compiler(**options: Any) -> Callable:
-    """Return the decorator of the kernels; compiled code is kept where numba finds a folder: NUMBA_CACHE_DIR, here,
-
-    the user's cache, or else among the temporary files, if nobody else can write there: it is executed."""
-    kept = _finds_a_folder()
-    if not kept:
-        user = os.getuid() if hasattr(os, "getuid") else 0
-        with suppress(OSError):
-            folder = Path(tempfile.gettempdir(), f"numba-{user}")
-            folder.mkdir(mode=0o700, exist_ok=True)
-            if folder.stat().st_uid == user and not folder.stat().st_mode & 0o022:
-                numba.config.CACHE_DIR = str(folder)
-                kept = _finds_a_folder()
-    return numba.njit(cache=kept, error_model="numpy", nogil=True, **options)
-
-
-def _finds_a_folder() -> bool:
-    """Tell whether numba finds a folder where it can keep compiled code."""
-    try:
-        numba.njit(cache=True)(_finds_a_folder)
-    except RuntimeError:
-        return False
-    return True
-
-
-kernel = _compiler()
-inlined_kernel = _compiler(inline="always")
-
-
 @kernel
 def _whole_numbers(field, factor, whole):
     """Write `rint(factor * field)` to int32 `whole`; tell whether all pixels are near whole, whole, and the same."""
@@ -348,20 +317,21 @@ def _sobel_magnitude(field, magnitude):
     """Write the Sobel gradient's magnitude, zero outside the field; return its sum, smallest and largest value."""
     rows, columns = field.shape
     nothing = np.zeros(columns, field.dtype)
-    across, along = np.zeros(columns + 2), np.zeros(columns + 2)  # weights 1, 2, 1 and -1, 0, 1 over the rows
+    # weights 1, 2, 1 and -1, 0, 1 over the rows
+    across, along = np.zeros(columns + 2, field.dtype), np.zeros(columns + 2, field.dtype)
     total, smallest, largest = np.zeros(columns), np.full(columns, np.inf), np.zeros(columns)
     for i in range(rows):
         above = field[i - 1] if i > 0 else nothing
         here = field[i]
         below = field[i + 1] if i + 1 < rows else nothing
         for j in range(columns):
-            up, middle, down = float(above[j]), float(here[j]), float(below[j])
+            up, middle, down = above[j], here[j], below[j]
             across[j + 1] = up + 2 * middle + down
             along[j + 1] = down - up
         line = magnitude[i]
         for j in range(columns):
-            gx = across[j + 2] - across[j]
-            gy = along[j] + 2 * along[j + 1] + along[j + 2]
+            gx = float(across[j + 2] - across[j])
+            gy = float(along[j] + 2 * along[j + 1] + along[j + 2])
             line[j] = math.sqrt(gx * gx + gy * gy)
         for j in range(columns):  # a loop of its own: with more arrays in one, the compiler gives up vectors
             m = line[j]
@@ -436,56 +406,59 @@ SADDLES = (6, 9)  # with a second line: low values connect across the diagonal
 ENTERS = np.array([[-1, 0, 3, 3, 1, 0, 3, 3, 2, 0, 2, 2, 1, 0, 1, -1], 6 * [-1] + [1, -1, -1, 2] + 6 * [-1]]).T.copy()
 LEAVES = np.array([[-1, 1, 0, 1, 2, 2, 0, 2, 3, 1, 0, 1, 3, 3, 0, -1], 6 * [-1] + [2, -1, -1, 3] + 6 * [-1]]).T.copy()
 NONE_ABOVE, ALL_ABOVE = np.uint64(0), np.uint64(0x0F0F0F0F0F0F0F0F)  # eight squares of case 0, of case 15
-PIXEL, NEXT = 0, 1  # columns of `points`
-FIRST, LAST, FIRST_NODE, LAST_NODE, ALIVE = range(5)  # columns of `contours`
-# A node is where a contour passes: a pixel of exactly zero (kind 0), a horizontal (1) or vertical edge (2) between two
-# pixels; its number is 3 * pixel + kind. Only the nodes of two rows are open at a time: tables hold no more.
+PIXEL, EXACT = 0, 1  # columns of `crossings`: nearest pixel (row * nx + column), whether exactly there
+START, END = 0, 1  # columns of `segments`: numbers of crossings
+NONE = -1  # no segment, no contour
+
+
+def _trace_neutral_line(field: np.ndarray, smooth: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Trace the iso-contours at level 0 of a field (int32 or float64, at least 2x2), or of its 10x10 box sum.
+
+    Returns the nearest pixel (row * nx + column) of each point along the contours, and the range of each contour's
+    points, shape (n, 2): in the order of `skimage.measure.find_contours(level=0)`, ties included.
+    """
+    crossings, segments = _segments(field, smooth)
+    numbers = _unite_corners(crossings, field.shape[1])
+    path, ranges, oldest = _along_contours(crossings, segments, *_link(segments, numbers))
+    return path, ranges[np.argsort(oldest)]
 
 
 @kernel
-def _trace_neutral_line(field, smooth):
-    """Trace the iso-contours at level 0 of a field (int32 or float64, at least 2x2), or of its 10x10 box sum.
-
-    Returns points, shape (n, 2): nearest pixel (row * nx + column) and number of the next point, -1 at the end; and the
-    first of each contour, all in the order of `skimage.measure.find_contours(level=0)`, ties included. One sweep
-    over the rows does all; the pieces of a contour are linked lists, so that joining two of them costs nothing.
-    """
+def _segments(field, smooth):
+    """Return the crossings of edges, and the segments that connect two of them in a square."""
     rows, columns = field.shape
-    row_of_nodes, exact = 3 * columns, field.itemsize == 4
-    points, contours = np.empty((32768, 2), np.int64), np.empty((1024, 5), np.int64)
-    starts, ends = np.full((2 * row_of_nodes, 2), -1, np.int64), np.full((2 * row_of_nodes, 2), -1, np.int64)
-    used, crossed = np.zeros(2, np.int64), np.empty(columns + 1, np.int64)
+    whole = field.itemsize == 4
+    crossings, segments = np.empty((32768, 2), np.int32), np.empty((32768, 2), np.int32)
+    used, lines, crossed = 0, 0, np.empty(columns + 1, np.int64)
     padded, sums = np.zeros((3, columns + BOX - 1), field.dtype), np.zeros((2, columns), field.dtype)
     above, codes = np.zeros((2, columns), np.uint8), np.zeros((columns + 7) // 8 * 8, np.uint8)
     words = codes.view(np.uint64)
     # crossings on even rows, on odd rows and between the two lie one after the other: looked up without a branch
-    nodes, pixels, edges = np.empty(3 * columns, np.int64), np.empty(3 * columns, np.int64), np.empty(4, np.int64)
+    numbers, edges = np.empty(3 * columns, np.int32), np.empty(4, np.int64)
     for i in range(-1, rows - 1):
         even, odd = i & 1, (i + 1) & 1
-        upper, lower, high, low = sums[even], sums[odd], above[even], above[odd]
+        lower, low = sums[odd], above[odd]
         if smooth:
-            _box_sum_row(field, i + 1, exact, padded, lower)
+            _box_sum_row(field, i + 1, whole, padded, lower)
         else:
             lower[:] = field[i + 1]
         for j in range(columns):
             low[j] = lower[j] > 0
+        upper, high = (sums[even], above[even]) if i >= 0 else (lower, low)  # above the first row: no line between
+        edges[0], edges[1], edges[2], edges[3] = even * columns, 2 * columns, odd * columns, 2 * columns + 1
+        squares = crossed[:_crossed_squares(high, low, codes, words, crossed)]
+        crossings, segments = _with_room(crossings, used, 2 * columns), _with_room(segments, lines, 2 * columns)
+        used = _cross_edges(upper, lower, i, codes, squares, edges=edges, numbers=numbers, crossings=crossings,
+                            used=used)
         if i < 0:
             continue
-        edges[0], edges[1], edges[2], edges[3] = even * columns, 2 * columns, odd * columns, 2 * columns + 1
-        squares = _crossed_squares(high, low, codes, words, crossed)
-        _cross_edges(upper, lower, i, codes, crossed[:squares], edges=edges, nodes=nodes, pixels=pixels)
-        points, contours = _with_room(points, used[0], 4 * columns), _with_room(contours, used[1], 2 * columns)
-        oldest, first_open = row_of_nodes * i, row_of_nodes * (i - even)
-        for k in range(squares):
-            j = crossed[k]
+        for j in squares:
             case = codes[j]
             for line in range(1 + (case == SADDLES[0] or case == SADDLES[1])):
-                start, end = edges[ENTERS[case, line]] + j, edges[LEAVES[case, line]] + j
-                _add_segment(nodes[start], nodes[end], pixels[start], pixels[end], oldest=oldest,
-                             first_open=first_open, points=points, contours=contours, starts=starts, ends=ends,
-                             used=used)
-    contours = contours[:used[1]]
-    return points[:used[0]], contours[contours[:, ALIVE] == 1, FIRST]
+                start, end = numbers[edges[ENTERS[case, line]] + j], numbers[edges[LEAVES[case, line]] + j]
+                segments[lines, START], segments[lines, END] = start, end
+                lines += 1
+    return crossings[:used], segments[:lines]
 
 
 @kernel
@@ -534,122 +507,36 @@ def _crossed_squares(high, low, codes, words, crossed):
 
 
 @kernel
-def _cross_edges(upper, lower, i, codes, crossed, edges, nodes, pixels):
-    """Note the crossings of the edges that the squares of a row have not in common with those seen before."""
-    if crossed.size > 0 and crossed[0] == 0 and (codes[0] ^ codes[0] >> 2) & 1:
-        _cross_down(upper, lower, i, 0, nodes=nodes, pixels=pixels, place=edges[1])
+def _cross_edges(upper, lower, i, codes, crossed, edges, numbers, crossings, used):
+    """Number the crossings of the edges that the squares of a row have not in common with those seen before.
+
+    Edges without a crossing are computed, too, and not counted: no branch to mispredict.
+    """
+    columns = upper.size
     for j in crossed:
-        code = codes[j]
-        if i == 0 and (code ^ code >> 1) & 1:
-            _cross_across(upper, i, j, nodes=nodes, pixels=pixels, place=edges[0] + j)
-        if (code >> 2 ^ code >> 3) & 1:
-            _cross_across(lower, i + 1, j, nodes=nodes, pixels=pixels, place=edges[2] + j)
-        if (code >> 1 ^ code >> 3) & 1:
-            _cross_down(upper, lower, i, j + 1, nodes=nodes, pixels=pixels, place=edges[3] + j)
+        crosses = int(codes[j] >> 2 ^ codes[j] >> 3) & 1
+        column = j - _share(lower[j], lower[j + 1], crosses)
+        nearest = np.rint(column)
+        crossings[used, PIXEL], crossings[used, EXACT] = (i + 1) * columns + int(nearest), nearest == column
+        numbers[edges[2] + j] = used
+        used += crosses
+    for k in range(-1, crossed.size):
+        j = crossed[k] + 1 if k >= 0 else 0
+        crosses = int((upper[j] > 0) != (lower[j] > 0))
+        row = i - _share(upper[j], lower[j], crosses)
+        nearest = np.rint(row)
+        crossings[used, PIXEL], crossings[used, EXACT] = int(nearest) * columns + j, nearest == row
+        numbers[edges[1] + j] = used
+        used += crosses
+    return used
 
 
 @kernel
-def _cross_across(line, row, j, nodes, pixels, place):
-    """Note node and nearest pixel where level 0 crosses the edge from column j to the next."""
-    columns, start = line.size, float(line[j])
-    column = j - start / (line[j + 1] - start)
-    node = 3 * (row * columns + j)
-    nodes[place] = node if column == j else (node + 3 if column == j + 1 else node + 1)
-    pixels[place] = row * columns + int(np.rint(column))
-
-
-@kernel
-def _cross_down(upper, lower, row, j, nodes, pixels, place):
-    """Note node and nearest pixel where level 0 crosses the edge from a row to the next in column j."""
-    columns, start = upper.size, float(upper[j])
-    down = row - start / (lower[j] - start)
-    node = 3 * (row * columns + j)
-    nodes[place] = node if down == row else (node + 3 * columns if down == row + 1 else node + 2)
-    pixels[place] = int(np.rint(down)) * columns + j
-
-
-@inlined_kernel
-def _add_segment(start, end, start_pixel, end_pixel, oldest, first_open, points, contours, starts, ends, used):
-    """Chain the line from one node to another to the contours that meet it."""
-    if start == end:
-        return  # a corner of exactly zero: a neighbouring square passes through it
-    tail = _look_up(starts, end, _slot(end, first_open, starts.shape[0]))
-    head = _look_up(ends, start, _slot(start, first_open, ends.shape[0]))
-    if tail >= 0 and head >= 0 and tail != head:
-        _join(points, contours, starts, ends, oldest=oldest, first_open=first_open, head=head, tail=tail)
-    elif tail >= 0 and head < 0:
-        contours[tail, FIRST] = _new_point(points, used, start_pixel, contours[tail, FIRST])
-        contours[tail, FIRST_NODE] = start
-        _enter(starts, start, oldest, first_open, tail)
-    elif head >= 0:
-        number = _new_point(points, used, end_pixel, -1)
-        points[contours[head, LAST], NEXT] = number
-        contours[head, LAST], contours[head, LAST_NODE] = number, end
-        if tail < 0:  # else the contour is closed
-            _enter(ends, end, oldest, first_open, head)
-    else:
-        number = _new_contour(points, contours, used, start, end, start_pixel=start_pixel, end_pixel=end_pixel)
-        _enter(starts, start, oldest, first_open, number)
-        _enter(ends, end, oldest, first_open, number)
-
-
-@kernel
-def _join(points, contours, starts, ends, oldest, first_open, head, tail):
-    """Put two contours together under the number of the older one."""
-    points[contours[head, LAST], NEXT] = contours[tail, FIRST]
-    kept = min(head, tail)
-    contours[max(head, tail), ALIVE] = 0
-    contours[kept, FIRST], contours[kept, FIRST_NODE] = contours[head, FIRST], contours[head, FIRST_NODE]
-    contours[kept, LAST], contours[kept, LAST_NODE] = contours[tail, LAST], contours[tail, LAST_NODE]
-    _enter(starts, contours[kept, FIRST_NODE], oldest, first_open, kept)
-    _enter(ends, contours[kept, LAST_NODE], oldest, first_open, kept)
-
-
-@kernel
-def _new_contour(points, contours, used, start, end, start_pixel, end_pixel):
-    """Append a contour of two points and return its number."""
-    number = used[1]
-    used[1] = number + 1
-    contours[number, LAST] = _new_point(points, used, end_pixel, -1)
-    contours[number, FIRST] = _new_point(points, used, start_pixel, contours[number, LAST])
-    contours[number, FIRST_NODE], contours[number, LAST_NODE] = start, end
-    contours[number, ALIVE] = 1
-    return number
-
-
-@kernel
-def _new_point(points, used, pixel, following):
-    """Append a point and return its number."""
-    number = used[0]
-    points[number, PIXEL] = pixel
-    points[number, NEXT] = following
-    used[0] = number + 1
-    return number
-
-
-@kernel
-def _look_up(table, node, slot):
-    """Take the contour that begins (or ends) at a node out of the table; -1 where there is none."""
-    if table[slot, 0] != node:
-        return -1
-    table[slot, 0] = -1
-    return table[slot, 1]
-
-
-@kernel
-def _enter(table, node, oldest, first_open, contour):
-    """Note that a contour begins (or ends) at a node; nodes before the oldest open one are never looked up again."""
-    if node >= oldest:
-        slot = _slot(node, first_open, table.shape[0])
-        table[slot, 0] = node
-        table[slot, 1] = contour
-
-
-@kernel
-def _slot(node, first_open, size):
-    """Return the place of an open node in the tables, which hold two rows of nodes in turn."""
-    slot = node - first_open
-    return slot - size if slot >= size else slot
+def _share(first, second, crosses):
+    """Return minus the part of the way between two values at which level 0 is crossed."""
+    start = float(first) if crosses else 0.0
+    span = second - start if crosses else 1.0
+    return start / span
 
 
 @kernel
@@ -663,32 +550,102 @@ def _with_room(rows, used, needed):
 
 
 @kernel
-def _walk_contours(points, firsts, columns):
-    """Walk along the contours of an image of at least 4 columns; return how often each of `STEP_ANGLES` comes (closing
+def _unite_corners(crossings, columns):
+    """Return the crossings' numbers, the same for all that lie exactly on one pixel."""
+    numbers = np.arange(crossings.shape[0]).astype(np.int32)
+    corners = np.zeros(2 * columns, np.int32)  # two rows are open at a time
+    for number in range(numbers.size):
+        if crossings[number, EXACT]:
+            pixel = crossings[number, PIXEL]
+            earlier = corners[pixel % corners.size]
+            if crossings[earlier, PIXEL] == pixel and crossings[earlier, EXACT]:
+                numbers[number] = earlier
+            else:
+                corners[pixel % corners.size] = number
+    return numbers
 
-    steps excluded), and for each contour the angle of the step from its last point to its first and the bending energy.
+
+@kernel
+def _link(segments, numbers):
+    """Link the segments one after the other to the contours that begin or end there at that time."""
+    following = np.full(segments.shape[0], NONE, np.int32)
+    firsts, lasts = np.empty(segments.shape[0], np.int32), np.empty(segments.shape[0], np.int32)
+    starts, ends = np.full(numbers.size, NONE, np.int32), np.full(numbers.size, NONE, np.int32)  # contours by crossing
+    number = 0
+    for k in range(segments.shape[0]):
+        start, end = numbers[segments[k, START]], numbers[segments[k, END]]
+        if start == end:
+            continue  # a corner of exactly zero: a neighbouring square passes through it
+        head, tail = ends[start], starts[end]
+        ends[start], starts[end] = NONE, NONE
+        if head == NONE:  # begins before the contour `tail`, or alone
+            head = tail
+            if tail == NONE:
+                head, lasts[number] = number, k
+                number += 1
+                ends[end] = head
+            else:
+                following[k] = firsts[tail]
+            firsts[head] = k
+            starts[start] = head
+            continue
+        following[lasts[head]], lasts[head] = k, k
+        if tail == NONE:
+            ends[end] = head
+        elif tail != head:
+            following[k], lasts[head] = firsts[tail], lasts[tail]
+            firsts[tail] = NONE
+            starts[numbers[segments[firsts[head], START]]] = head
+            ends[numbers[segments[lasts[head], END]]] = head
+    firsts = firsts[:number]
+    return following, firsts[firsts != NONE]
+
+
+@kernel
+def _along_contours(crossings, segments, following, firsts):
+    """Return the pixels along the contours, the range of each contour, and its oldest segment."""
+    path = np.empty(2 * segments.shape[0], np.int32)
+    ranges, oldest = np.empty((segments.shape[0], 2), np.int64), np.empty(segments.shape[0], np.int32)
+    place, contours = 0, 0
+    for first in firsts:
+        k = first
+        ranges[contours, 0], oldest[contours] = place, k
+        path[place] = crossings[segments[k, START], PIXEL]
+        while k != NONE:
+            place += 1
+            path[place] = crossings[segments[k, END], PIXEL]
+            oldest[contours] = min(oldest[contours], k)
+            k = following[k]
+        place += 1
+        ranges[contours, 1] = place
+        contours += 1
+    return path[:place], ranges[:contours], oldest[:contours]
+
+
+@kernel
+def _walk_contours(path, ranges, columns):
+    """Return how often each of `STEP_ANGLES` comes along the contours of an image of at least 4 columns (closing steps
+    excluded), and for each contour the angle of the step from its last point to its first and the bending energy.
     """
     counts = np.zeros(STEP_ANGLES.size, np.int64)
-    closing, energies = np.empty(firsts.size), np.empty(firsts.size)
-    for k in range(firsts.size):
-        pixel = first_pixel = points[firsts[k], PIXEL]
-        following = points[firsts[k], NEXT]
-        length, energy, first_angle, angle = 1, 0.0, 0.0, 0.0
-        while following >= 0:
-            step = points[following, PIXEL] - pixel
+    closing, energies = np.empty(ranges.shape[0]), np.empty(ranges.shape[0])
+    for k in range(closing.size):
+        first, last = ranges[k, 0], ranges[k, 1] - 1
+        energy, first_angle, angle = 0.0, 0.0, 0.0
+        for p in range(first, last):
+            step = path[p + 1] - path[p]
             down = int(step > 1) - int(step < -1)
             code = 3 * (down + 1) + step - down * columns + 1
             counts[code] += 1
             turned = STEP_ANGLES[code] - angle
-            if length == 1:
+            if p == first:
                 turned, first_angle = 0.0, STEP_ANGLES[code]
             energy += turned * turned
             angle = STEP_ANGLES[code]
-            pixel, following = points[following, PIXEL], points[following, NEXT]
-            length += 1
-        closing[k] = _step_angle(first_pixel // columns - pixel // columns, first_pixel % columns - pixel % columns)
+        closing[k] = _step_angle(path[first] // columns - path[last] // columns,
+                                 path[first] % columns - path[last] % columns)
         energy += (angle - closing[k]) ** 2 + (closing[k] - first_angle) ** 2
-        energies[k] = energy / length
+        energies[k] = energy / (last + 1 - first)
     return counts, closing, energies
 
 
@@ -701,27 +658,24 @@ def _step_angle(down, right):
 
 
 @kernel
-def _mask_counts(points, magnitude):
+def _mask_counts(path, magnitude):
     """Count the mask's pixels of at least 0.2 times its largest gradient, their fragments, and all its pixels."""
     rows, columns = magnitude.shape
+    magnitudes = magnitude.reshape(-1)
     mask = np.zeros((rows + 2) * (columns + 2), np.uint8)  # a frame of zeros spares the tests at the edges
-    pixels = np.empty(points.shape[0], np.int64)
-    gradients = np.empty(points.shape[0])
-    number, largest = 0, 0.0
-    for k in range(points.shape[0]):
-        i, j = points[k, PIXEL] // columns, points[k, PIXEL] % columns
-        framed = (i + 1) * (columns + 2) + j + 1
-        if mask[framed] == 0:
-            mask[framed] = 1
-            pixels[number], gradients[number] = framed, magnitude[i, j]
-            largest = max(largest, gradients[number])
-            number += 1
-    strong = 0
+    pixels, gradients = np.empty(path.size, np.int64), np.empty(path.size)
+    number, strong, largest = 0, 0, 0.0
+    for pixel in path:  # written always, kept by the count: no branch to mispredict
+        framed = pixel + 2 * np.int64(np.uint32(pixel) // np.uint32(columns)) + columns + 3
+        pixels[number], gradients[number] = framed, magnitudes[pixel]
+        number += mask[framed] == 0
+        mask[framed] = 1
+    for gradient in gradients[:number]:
+        largest = max(largest, gradient)
     for k in range(number):
-        if gradients[k] >= STRONG * largest:
-            mask[pixels[k]] = 2
-            pixels[strong] = pixels[k]
-            strong += 1
+        pixels[strong] = pixels[k]
+        mask[pixels[k]] += gradients[k] >= STRONG * largest
+        strong += gradients[k] >= STRONG * largest
     return strong, _fragments(mask, pixels[:strong], columns + 2), number
 
 

@@ -85,8 +85,7 @@ def main(user: UserDefinitions) -> None:
 def split_labels(user: UserDefinitions, run: StageRun) -> pd.DataFrame:
     """Split the label file by the lists of regions: filename, region, class (0/1), split."""
     images, problems = read_label_file(user.label_file)
-    for problem in problems:
-        run.exclude(*problem)
+    run.exclude_all(problems)
     run.report(f"{len(images):,} labels in {user.label_file}")
     lists = read_region_lists(user.test_ar_list, user.validation_ar_list, user.train_ar_list, user.split_dir)
     if lists is None:

@@ -14,8 +14,7 @@ Writes to `output_dir`
     VGGClassifierStats_trainvaltest{suffix}.txt, .json      scores of test, validation, training beside the baselines
     predictions_VGG{suffix}.csv     filename,class,probability,decision,split
     training_curves{suffix}.png, scores_VGG{suffix}.png, roc_..., reliability_...
-    cache_dir/features_*/           4096 numbers an image
-    cache_dir/inputs_*/, forecasts_*/   of mode end_to_end: resized FITS images, log odds of a flare of each image
+    cache_dir/features_*/, forecasts_*/         4096 numbers an image; in mode end_to_end log odds of a flare
 
 Input: FITS in gauss, resized to 224x224 (bilinear, anti-aliased), -gauss_range..gauss_range to 0..255, clipped; PNG
 levels resized the same way. mode cached: the frozen network once per image, then the head alone. mode end_to_end:
@@ -40,23 +39,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BeforeValidator, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, PositiveFloat, PositiveInt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
-from classifier_VGG.network.inputs import (
-    INPUT_PIXELS,
-    InputSettings,
-    RowCache,
-    fill_rows,
-    read_inputs,
-    usable_images,
-)
+from classifier_VGG.network.inputs import InputSettings, RowCache, fill_rows, image_reader
 from classifier_VGG.network.training import (
     Checkpoints,
     HeadTrainer,
     best_epoch,
-    flare_log_odds,
     set_scores,
     training_figure,
     write_history,
@@ -69,9 +60,11 @@ from classifier_VGG.network.vgg16 import (
     assemble,
     backbone_outputs,
     build_backbone,
+    flare_log_odds,
     head_digest,
     new_head,
     prepare_keras,
+    require_features,
     weight_source,
 )
 from general_code.evaluation.evaluate import (
@@ -85,7 +78,6 @@ from general_code.evaluation.evaluate import (
 from general_code.evaluation.report import save_figure, write_evaluation
 from general_code.evaluation.scores import format_score
 from general_code.images.label_file import (
-    STAGE_3_FLARE_SIZE,
     label_counts,
     label_size,
     label_window_hours,
@@ -96,6 +88,7 @@ from general_code.noaa.flares import optional_event_list
 from general_code.stage.files import (
     UserError,
     atomic_path,
+    counted,
     is_set,
     refuse_inputs,
     require_folder,
@@ -104,6 +97,7 @@ from general_code.stage.files import (
 from general_code.stage.run import (
     Jobs,
     OptionalPath,
+    Seed,
     Settings,
     StageRun,
     Suffix,
@@ -131,17 +125,18 @@ class UserDefinitions(Settings):
     suffix: Suffix = ""  # added to the names of the outputs
     weights: PathText = "imagenet"  # of VGG16: imagenet, path of a file, or random (scores mean nothing)
     mode: Literal["cached", "end_to_end"] = "cached"  # network once per image, or in every epoch as published
+    backend: Literal["tensorflow", "torch", "jax"] = "tensorflow"  # what Keras computes with: requirements-gpu.txt
     extract_dtype: Literal["float32", "bfloat16"] = "float32"  # arithmetic of the frozen network
     cache_dtype: Literal["float32", "float16"] = "float32"  # mode cached only: 16 or 8 kB an image on disk
     event_list: OptionalPath = "data/eventList.txt"  # flares for the persistence rows; "": none
     output_dir: Path = "results/VGG"  # folder of all outputs
-    cache_dir: Path = "results/VGG/cache"  # folder of cached features, or of resized FITS images
+    cache_dir: Path = "results/VGG/cache"  # folder of features, or of the log odds of a forecast
     epochs: PositiveInt = 5  # passes over the training images
     batch_size: PositiveInt = 64  # images a step
     learning_rate: PositiveFloat = 0.001  # of Adam
-    seed: NonNegativeInt = 0  # of head, order, bootstrap and random weights
+    seed: Seed = 0  # of head, order, bootstrap and random weights
     gauss_range: PositiveFloat = 5978.7  # FITS only: field that becomes 255; minus it becomes 0 [G]
-    n_jobs: Jobs = -1  # processes that read images; -1: all cores
+    n_jobs: Jobs = -1  # threads that read images; -1: all cores
 ## End User Definitions
 
 
@@ -154,7 +149,7 @@ def main(user: UserDefinitions) -> None:
     refuse_inputs(outputs.values(), inputs)
     with stage_run(user, output=outputs["model"], inputs=inputs) as run:
         images = read_images(user, lists, run)
-        run.report(prepare_keras())
+        run.report(prepare_keras(user.backend))
         run.report(settings_text(user))
         source = choose_weights(user, run)
         if not outputs["model"].exists():
@@ -202,8 +197,7 @@ def output_files(user: UserDefinitions) -> dict[str, Path]:
 def settings_text(user: UserDefinitions) -> str:
     """Return a line that names the settings of this run."""
     images = f"FITS images (+-{user.gauss_range:g} G)" if user.image_format == "fits" else "PNG images"
-    kept = (f", features kept in {user.cache_dtype} in {user.cache_dir}" if user.mode == "cached" else
-            f", resized images kept in {user.cache_dir}" if user.image_format == "fits" else "")
+    kept = f", features kept in {user.cache_dtype} in {user.cache_dir}" if user.mode == "cached" else ""
     return (f"Mode {user.mode}: {images} in batches of {user.batch_size}, network in {user.extract_dtype}{kept}; "
             f"{user.epochs} epochs of Adam, learning rate {user.learning_rate:g}, seed {user.seed}")
 
@@ -277,24 +271,13 @@ def open_mode(user: UserDefinitions, images: pd.DataFrame, source: WeightSource,
     if user.mode == "cached":
         identity = {"kind": "features", **network_settings(user, source)}
         with RowCache(user.cache_dir, identity, FEATURES, user.cache_dtype) as cache:
-            rows = fill_rows(images, cache, settings, lambda grey: backbone_outputs(network(), grey), run,
-                             description="VGG16")
+            rows = fill_rows(images, cache, settings,
+                             lambda grey: require_features(backbone_outputs(network(), grey)), run)
             values = cache.values()
             yield HeadTrainer(lambda places: values[rows[places]], classes, user.batch_size, run), rows >= 0
-    elif user.image_format == "fits":  # resized once: that takes longer than reading
-        identity = {"kind": "inputs", **settings.preprocessing}
-        with RowCache(user.cache_dir, identity, INPUT_PIXELS**2, "float32") as cache:
-            rows = fill_rows(images, cache, settings, lambda grey: grey.reshape(len(grey), -1), run,
-                             description="resizing")
-            values = cache.values()
-            shape = (-1, INPUT_PIXELS, INPUT_PIXELS, 1)
-            yield HeadTrainer(lambda places: values[rows[places]].reshape(shape), classes, user.batch_size, run,
-                              network), rows >= 0
     else:
-        paths = [user.dataset_dir / name for name in images["source"]]
-        yield HeadTrainer(lambda places: read_inputs([paths[place] for place in places], "png", user.gauss_range)
-                          .grey[..., np.newaxis], classes, user.batch_size, run, network), \
-            usable_images(images, settings, run)
+        read, usable = image_reader(images, settings, run)
+        yield HeadTrainer(read, classes, user.batch_size, run, network), usable
 
 
 def train(user: UserDefinitions, images: pd.DataFrame, source: WeightSource, trainer: HeadTrainer,
@@ -306,8 +289,7 @@ def train(user: UserDefinitions, images: pd.DataFrame, source: WeightSource, tra
                 "learning_rate": user.learning_rate, "seed": user.seed, "training images": images_digest(training),
                 "validation images": images_digest(validation)}
     if (old := user.output_dir / f"training{user.suffix}.json").exists():
-        run.report(f"The heads head_VGG{user.suffix}_epoch_*.keras in {old.parent} are not used: made by version "
-                   f"0.2.0; remove them and {old.name}")
+        run.report(f"{old} and its heads: made by version 0.2.0; not used, remove them")
     checkpoints = Checkpoints(user.output_dir / f"VGG_training{user.suffix}", settings)
     head = checkpoints.resume(user.epochs, run) or new_head(FEATURES, user.seed, user.learning_rate)
     for epoch in range(len(checkpoints.history) + 1, user.epochs + 1):
@@ -339,8 +321,13 @@ def forecast(user: UserDefinitions, head: "keras.Model", images: pd.DataFrame, s
         identity = {"kind": "forecasts", **network_settings(user, source), "head": head_digest(head)}
         with RowCache(user.cache_dir, identity, 1, "float64") as cache:
             rows = fill_rows(images, cache, input_settings(user), lambda grey: flare_log_odds(
-                head, backbone_outputs(network(), grey))[:, np.newaxis], run, description="VGG16")
-            log_odds = cache.values()[rows, 0]
+                head, backbone_outputs(network(), grey))[:, np.newaxis], run)
+            log_odds = cache.values()[rows[rows >= 0], 0]
+        lost = images["split"][rows < 0]
+        images = images[rows >= 0]
+        for split in sorted(set(lost) - set(images["split"])):
+            raise UserError(f"dataset_dir: {counted(int((lost == split).sum()), f'{split} images')} could be read when "
+                            "this run began, and none of them now; start again")
     return forecast_rows(images["filename"].tolist(), images["class"], log_odds, log_odds > 0,
                          images["split"].to_numpy())
 
@@ -353,15 +340,12 @@ def figure_title(choice: str, source: WeightSource) -> str:
 def evaluate(user: UserDefinitions, rows: pd.DataFrame, source: WeightSource, train_file: Path, choice: str,
              run: StageRun) -> None:
     """Evaluate the forecast as every forecast is; write predictions, statistics and figures."""
-    run.report("Calibrating on validation, scores with bootstrap over regions")
+    run.report("Scores with bootstrap over regions")
     rows, calibration = calibrate(rows)
-    size = label_size(train_file)
     remarks = [MEANINGLESS] if source.random else []
-    remarks += [] if size else ["The labels do not record their smallest flare size: persistence counts flares of "
-                                f"{STAGE_3_FLARE_SIZE} or larger"]
     report = evaluate_forecast(rows, forecast="VGG16, RANDOM WEIGHTS" if source.random else "VGG16",
                                decision_rule="decision at 0.5", calibration=calibration,
-                               flare_size=size or STAGE_3_FLARE_SIZE,
+                               flare_size=label_size(train_file),
                                events=optional_event_list(user.event_list, run), remarks=[*remarks, choice],
                                seed=user.seed, window_hours=label_window_hours(train_file))
     run.counts |= {"flare_size": report["flare_size"], "calibration": report["calibration"]}
@@ -373,7 +357,7 @@ def save_model(user: UserDefinitions, source: WeightSource, head: "keras.Model",
     made_of = network_settings(user, source) | {"head": head_digest(head)}
     earlier = (read_sidecar(path) or {}).get("counts", {})
     if path.is_file() and earlier.get("model_made_of") == made_of | file_state(path):
-        run.counts |= {name: earlier[name] for name in ("model_made_of", "parameters")}
+        run.counts |= {name: earlier.get(name) for name in ("model_made_of", "parameters")}
         run.report(f"Model in {path}: unchanged, of this head and these weights")
         return
     require_free_space(path.parent, MODEL_BYTES, "the model")

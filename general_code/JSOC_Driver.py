@@ -40,7 +40,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 from pydantic import AfterValidator, PositiveFloat, PositiveInt
 
 from general_code.images.names import SERIES
-from general_code.jsoc.cutouts import images_in_place
 from general_code.jsoc.export_requests import (
     CutoutRequest,
     Email,
@@ -48,14 +47,13 @@ from general_code.jsoc.export_requests import (
     Series,
     SummaryPositions,
     WebAddress,
-    describe_effort,
-    disk_bytes,
+    estimate_effort,
     read_passages,
 )
 from general_code.jsoc.ledger import IN_FLIGHT, STATES, DownloadLedger
 from general_code.jsoc.retry import BlockedError, OutageError, RefusedError, RetryPolicy, TransientError
 from general_code.noaa.regions import region_number
-from general_code.stage.files import UserError, is_set, require_file, require_free_space
+from general_code.stage.files import UserError, counted, is_set, require_file, require_free_space
 from general_code.stage.run import OptionalPath, Problem, Settings, StageRun, command_line, stage_main, stage_run
 
 if TYPE_CHECKING:  # drms and selenium take a second to import
@@ -94,22 +92,22 @@ def main(user: UserDefinitions) -> None:
         return
     if not user.email:
         raise UserError("email: expected an address registered with JSOC, got ''; set --email")
-    ledger_path = user.image_dir / "download_ledger.csv"
-    with stage_run(user, ledger_path, inputs=[user.ar_list, user.srs_dir]) as run:
-        ledger = DownloadLedger(ledger_path)
-        require_own_folders(ledger, requests, user.image_dir)
+    with stage_run(user, user.image_dir / "download_ledger.csv", inputs=[user.ar_list, user.srs_dir]) as run:
+        ledger = DownloadLedger(user.image_dir)
+        require_own_folders(ledger, requests)
         to_do = plan_requests(user, ledger, requests, run)
         require_same_route(ledger, to_do, user.route)
         if user.series.lower() != SERIES.lower():
             run.report(f"series {user.series}: generate_dataset.py reads {SERIES} only and will exclude these images")
-        run.report(f"To do: {describe_effort(to_do)}" if to_do else "All regions are done or given up; nothing to do.")
-        require_free_space(user.image_dir, disk_bytes(to_do), f"the cut-outs of {len(to_do)} regions")
+        disk_bytes, effort = estimate_effort(to_do)
+        run.report(f"To do: {effort}" if to_do else "All regions are done or given up; nothing to do.")
+        require_free_space(user.image_dir, disk_bytes, f"the cut-outs of {counted(len(to_do), 'regions')}")
         if to_do:
             download_regions(user, ledger, to_do, run)
-        for problem in problems:
-            run.exclude(*problem)
-        exclude_missing(ledger, requests, user.image_dir, run)
-        fault = report_outcome(ledger, requests, user.image_dir, run)
+        run.exclude_all(problems)
+        ledger.remove_leftovers()
+        exclude_missing(ledger, requests, run)
+        fault = report_outcome(ledger, requests, run)
     if fault:
         raise UserError(fault)
 
@@ -130,7 +128,7 @@ def print_requests(user: UserDefinitions, requests: Sequence[CutoutRequest], pro
     """Print what would be sent; only the table of active regions is asked for."""
     for problem in problems:
         print(f"Skipped: {problem.input}: {problem.reason}: {problem.detail}")
-    print(f"Dry run: {describe_effort(requests)}")
+    print(f"Dry run: {estimate_effort(requests)[1]}")
     service, summaries, is_up = open_service(user, max_attempts=1), SummaryPositions(user.srs_dir), True
     for request in requests:
         try:
@@ -143,16 +141,21 @@ def print_requests(user: UserDefinitions, requests: Sequence[CutoutRequest], pro
         print(f"{request.region}: {request.record_set} im_patch,{process} ({request.slot_count} records)")
 
 
-def require_own_folders(ledger: DownloadLedger, requests: Sequence[CutoutRequest], image_dir: Path) -> None:
+def require_own_folders(ledger: DownloadLedger, requests: Sequence[CutoutRequest]) -> None:
     """Raise UserError when images would be put among those of an earlier request of the region."""
     lines = {line.region: line for line in ledger}
     others = [request.region for request in requests if request.region in lines
-              and not lines[request.region].is_for(request) and images_in_place(image_dir / request.region)]
+              and not lines[request.region].is_for(request) and images_in_place(ledger.image_dir / request.region)]
     if others:
-        raise UserError(f"{image_dir}: the images of {len(others)} regions ({', '.join(others[:5])}"
+        raise UserError(f"{ledger.image_dir}: the images of {counted(len(others), 'regions')} ({', '.join(others[:5])}"
                         f"{' ...' * (len(others) > 5)}) were made for other dates, series or size than the list and "
                         "the settings say now, and images of two requests are not mixed: move those folders away, or "
                         "name another image_dir")
+
+
+def images_in_place(folder: Path) -> int:
+    """Return the number of images in a region's folder; empty files, which a power cut may leave, do not count."""
+    return sum(path.stat().st_size > 0 for path in folder.glob("*.fits"))
 
 
 def plan_requests(user: UserDefinitions, ledger: DownloadLedger, requests: Sequence[CutoutRequest],
@@ -198,7 +201,7 @@ def open_route(user: UserDefinitions, service: "JsocService", run: StageRun) -> 
     if user.route == "drms":
         from general_code.jsoc.client import DrmsRoute
 
-        return DrmsRoute(service, summaries, run.report, run.note)
+        return DrmsRoute(service, summaries, run.report)
     from general_code.jsoc.browser import BrowserRoute
 
     chromedriver = str(user.chromedriver) if is_set(user.chromedriver) else ""
@@ -212,11 +215,12 @@ def download_regions(user: UserDefinitions, ledger: DownloadLedger, to_do: Seque
     from general_code.jsoc.download import RegionDownload
 
     service = open_service(user, user.max_attempts)
+    service.note = run.note
     service.require_registered_address(run.report)
     requests = {request.region: request for request in to_do}
     with open_route(user, service, run) as route:
         take_passes(list(requests), ledger, 3 * service.policy.poll_seconds, run, lambda region: RegionDownload(
-            region, requests, service, route, ledger=ledger, image_dir=user.image_dir, report=run.report).download())
+            region, requests, service, route, ledger=ledger, report=run.report).download())
 
 
 def take_passes(regions: list[str], ledger: DownloadLedger, pause: float, run: StageRun,
@@ -231,22 +235,19 @@ def take_passes(regions: list[str], ledger: DownloadLedger, pause: float, run: S
         regions = [region for region in regions if ledger[region].state not in ("done", "failed")]
         if not regions or not has_changed:
             return
-        run.report(f"{len(regions)} regions are left, which may succeed now; next attempt in {pause:.3g} s")
+        run.report(f"{counted(len(regions), 'regions')} left, to be tried again in {pause:.3g} s")
         time.sleep(pause)
 
 
 # ---------------------------------------------------------------------------- what is missing
 
 
-def exclude_missing(ledger: DownloadLedger, requests: Sequence[CutoutRequest], image_dir: Path, run: StageRun) -> None:
+def exclude_missing(ledger: DownloadLedger, requests: Sequence[CutoutRequest], run: StageRun) -> None:
     """Enter every record and region that is not there among the exclusions; count the rest."""
-    from general_code.jsoc.download import read_missing_records, remove_leftovers
-
-    remove_leftovers(image_dir, ledger)
     regions = {request.region for request in requests}
     for line in ledger:
         if line.state == "done":
-            for record, reason, detail in read_missing_records(image_dir, line.region):
+            for record, reason, detail in ledger.missing_records(line.region):
                 run.exclude(f"{line.region} {record}", reason, detail, "records")
         elif line.region in regions:
             reason = "region given up" if line.state == "failed" else "region not received yet"
@@ -256,22 +257,22 @@ def exclude_missing(ledger: DownloadLedger, requests: Sequence[CutoutRequest], i
     run.count("images", sum(line.files_received for line in done))
 
 
-def report_outcome(ledger: DownloadLedger, requests: Sequence[CutoutRequest], image_dir: Path, run: StageRun) -> str:
+def report_outcome(ledger: DownloadLedger, requests: Sequence[CutoutRequest], run: StageRun) -> str:
     """Report regions and images; return why the run has not done its job, "" when it has."""
     lines = [ledger[request.region] for request in requests]
     done = [line for line in lines if line.state == "done"]
     failed = [line.region for line in lines if line.state == "failed"]
     left = len(lines) - len(done) - len(failed)
     images = sum(line.files_received for line in done)
-    run.report(f"{len(done)} of {len(lines)} regions done, {images:,} images in {image_dir}")
+    regions = counted(len(lines), "regions")
+    run.report(f"{len(done)} of {regions} done, {counted(images, 'images')} in {ledger.image_dir}")
     if failed:
-        run.report(f"{len(failed)} regions are given up ({' '.join(failed[:5])}{' ...' * (len(failed) > 5)}) and stay "
-                   "so at a later start: --retry-failed tries all of them again, --ar-numbers single ones")
+        run.report(f"Given up: {counted(len(failed), 'regions')} ({' '.join(failed[:5])}{' ...' * (len(failed) > 5)}), "
+                   "which later starts skip: --retry-failed tries all of them again, --ar-numbers single ones")
     reasons = f"the reasons are in {ledger.path} (last_error)"
     if not done:
-        return f"none of the {len(lines)} regions could be downloaded; {reasons}"
-    return (f"{left} of the {len(lines)} regions are not received yet; {reasons}: start the same command again to "
-            "continue" if left else "")
+        return f"0 of {regions} downloaded; {reasons}"
+    return f"{left} of {regions} not received yet; {reasons}: start the same command again to continue" if left else ""
 
 
 if __name__ == "__main__":

@@ -54,8 +54,7 @@ def main(user: UserDefinitions) -> None:
     with stage_run(user, output=user.ar_list, inputs=[user.srs_dir]) as run:
         run.report(f"Reading the region summaries in {user.srs_dir}")
         archive = read_summary_archive(user.srs_dir, first, last)
-        for problem in archive.problems:
-            run.exclude(*problem)
+        run.exclude_all(archive.problems)
         regions = region_list(archive.table)
         write_csv(user.ar_list, regions.assign(first=regions["first"].dt.strftime("%Y%m%d")), header=False)
         report_regions(archive, regions, user.ar_list, run)
@@ -74,10 +73,8 @@ def region_list(table: pd.DataFrame) -> pd.DataFrame:
 def report_regions(archive: SummaryArchive, regions: pd.DataFrame, ar_list: Path, run: StageRun) -> None:
     """Report and count what was read and written."""
     days, rows = int(regions["days"].sum()), len(archive.table)
-    counts = {"summaries": len(archive.days), "regions": len(regions), "region_days": rows,
-              "days_without_row_within_passages": days - rows}
-    for name, number in counts.items():
-        run.count(name, number)
+    run.counts |= {"summaries": len(archive.days), "regions": len(regions), "region_days": rows,
+                   "days_without_row_within_passages": days - rows}
     run.report(f"{len(archive.days):,} summaries from {archive.days[0]} to {archive.days[-1]}, {rows:,} rows; within "
                f"passages {days - rows:,} days have none")
     run.report(f"Wrote {ar_list}: {len(regions):,} regions, {days:,} days of images")

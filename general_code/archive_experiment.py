@@ -2,8 +2,8 @@
 
 All 12-minute stamps of the published regions within 60 degrees of the centre, labelled by stage 3; activity features;
 linear SVM, logistic regression and gradient boosting for flares >= C1.0 and >= M1.0 in 24 h; one table and one figure
-beside climatology and persistence. What is done is printed as commands when it is done, but for the list of stamps,
-which this script writes. The published sample also needs an image for each stamp: it is smaller by about an eighth.
+beside climatology and persistence. Each step is printed as a command before it runs, but for the list of stamps, which
+this script writes. The published sample also needs an image for each stamp: it is smaller by about a seventh.
 
 All settings in the commands were chosen by cross-validation over the training and validation regions
 (tests/benchmarks/choose_settings.py); the test regions are opened once a row. The published event list adds the flares

@@ -3,8 +3,7 @@
 Reads
     image_dir    `NNNN/hmi.M_720s.YYYYMMDD_HHMMSS_TAI.C.magnetogram.fits` (gauss), NNNN the active region, C the
                  camera (1 or 3), from stage 2; or published images, `NNNN_hmi.….fits` or `NNNN_hmi.…_224.png` (grey),
-                 taken as they are; or a text file with one `NNNN/filename` a line (then no image is opened or copied,
-                 and only labels are made)
+                 taken as they are; or a text file with one `NNNN/filename` a line, for labels alone
     srs_dir      `YYYYMMDDSRS.txt`: where each region is at 00:00 UTC of each day
     events_dir   `YYYYMMDDevents.txt`: X-ray flares; read when event_list is missing, or was made from other reports
     event_list   one flare a line: `YYYY MM DD,HHMM,NNNN,C5.7` (date and UTC of the maximum, region, GOES class)
@@ -32,6 +31,7 @@ References
     Boucheron et al. 2023, Scientific Data 10, 825 (the published data set, which as_published reproduces)
 """
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -50,14 +50,7 @@ from general_code.images.names import list_images, where_images_are
 from general_code.noaa.archive import read_summary_archive
 from general_code.noaa.event_list import obtain_event_list
 from general_code.noaa.flares import FlareSize
-from general_code.stage.files import (
-    UserError,
-    is_set,
-    remove_leftovers,
-    require_folder,
-    require_free_space,
-    write_csv,
-)
+from general_code.stage.files import UserError, is_set, remove_leftovers, require_folder, require_free_space, write_csv
 from general_code.stage.run import (
     Jobs,
     OptionalPath,
@@ -65,6 +58,7 @@ from general_code.stage.run import (
     StageRun,
     command_line,
     output_lock,
+    require_address_space,
     resolve_jobs,
     stage_main,
     stage_run,
@@ -101,15 +95,15 @@ def main(user: UserDefinitions) -> None:
     with stage_run(user, output=user.label_file, inputs=inputs) as run, output_lock(user.dataset_dir):
         images = name_images(user, run)
         events = obtain_event_list(user.event_list, user.events_dir, user.as_published, run)
-        for problem in events.problems:
-            run.exclude(*problem)
+        run.exclude_all(events.problems)
         images = select_by_position(images, user, run)
         images = provide_images(images, user, run)
         labelled = label_dataset(images, events, user.flare_size, user.flare_window_hours, user.as_published,
                                  run=run)
         write_csv(user.label_file, labelled[["name", "flare_class"]], header=False)
         report_other_images(labelled, user, run)
-        figure = user.label_file.with_name(figure_name(user.label_file))
+        others = "" if user.label_file.stem == "Labels" else f"_{user.label_file.stem}"
+        figure = user.label_file.with_name(f"dataset_summary{others}.png")
         contents = report_contents(labelled, f"flare >= {user.flare_size} within {user.flare_window_hours:g} h", figure,
                                    run)
         run.report(f"Wrote {user.label_file}: {contents}; figure {figure}")
@@ -118,7 +112,7 @@ def main(user: UserDefinitions) -> None:
 def check_places(user: UserDefinitions) -> None:
     """Raise UserError for outputs that stand in the way of inputs or of each other."""
     require_folder(user.srs_dir, "srs_dir")
-    dataset = user.dataset_dir.resolve()
+    dataset = os.path.realpath(user.dataset_dir)
     if user.dataset_dir.exists() and not user.dataset_dir.is_dir():
         raise UserError(f"dataset_dir: expected a folder, or nothing yet, at '{user.dataset_dir}', found a file; name "
                         "another folder")
@@ -126,21 +120,20 @@ def check_places(user: UserDefinitions) -> None:
         raise UserError(f"event_list: expected a file, or nothing yet, at '{user.event_list}', found a folder; the "
                         "folder of event reports is events_dir")
     for setting in ("srs_dir", "events_dir", "label_file", "event_list"):
-        if is_set(getattr(user, setting)) and getattr(user, setting).resolve() == dataset:
+        if is_set(getattr(user, setting)) and os.path.realpath(getattr(user, setting)) == dataset:
             raise UserError(f"dataset_dir '{user.dataset_dir}' is {setting}, too; name another folder")
     for output in ("label_file",) if user.transfer == "none" else ("label_file", "dataset_dir"):
-        place = getattr(user, output)
-        if user.image_dir.is_dir() and user.image_dir.resolve() in (place.resolve(), *place.resolve().parents):
-            raise UserError(f"{output} '{place}' is, or lies in, image_dir '{user.image_dir}', which this stage never "
-                            f"changes; {where_images_are(user.image_dir)}name another place")
+        place = Path(os.path.realpath(getattr(user, output)))
+        if user.image_dir.is_dir() and user.image_dir.resolve() in (place, *place.parents):
+            raise UserError(f"{output} '{getattr(user, output)}' is, or lies in, image_dir '{user.image_dir}', which "
+                            f"this stage never changes; {where_images_are(user.image_dir)}name another place")
 
 
 def name_images(user: UserDefinitions, run: StageRun) -> pd.DataFrame:
     """Find the images and give each its `name` in the data set: its own, unless it is made into a PNG."""
     run.report(f"Looking for images in {user.image_dir}")
     images, problems = find_images(user.image_dir, user.image_format)
-    for problem in problems:
-        run.exclude(*problem)
+    run.exclude_all(problems)
     run.report(f"{len(images):,} images of {images['region'].nunique():,} regions")
     made = (images["image_format"] == "fits") & (user.image_format == "png")
     ending = images["ending"].where(images["image_format"] != "", images["ending"] + f".{user.image_format}")
@@ -152,8 +145,7 @@ def select_by_position(images: pd.DataFrame, user: UserDefinitions, run: StageRu
     run.report(f"Reading the region summaries in {user.srs_dir}")
     period = images["time"].min().date(), images["time"].max().date()
     archive = read_summary_archive(user.srs_dir, expected=period)
-    for problem in archive.problems:
-        run.exclude(*problem)
+    run.exclude_all(archive.problems)
     selected = select_images(images, archive.table, user.max_latitude_deg, user.max_longitude_deg, user.as_published,
                              run=run)
     require_images(selected, user, run)
@@ -175,6 +167,7 @@ def provide_images(images: pd.DataFrame, user: UserDefinitions, run: StageRun) -
     if user.image_dir.is_file():
         run.report(f"{user.image_dir} is a list of names: no image is opened or copied, max_nans is not checked")
         return images
+    require_address_space()
     are_png = (images["image_format"] == "png").any()
     if are_png:
         run.report("The images are PNG: taken as they are; png_pixels and png_gauss_per_level are not used")
@@ -231,11 +224,6 @@ def report_other_images(labelled: pd.DataFrame, user: UserDefinitions, run: Stag
     run.count("images_in_dataset_dir_without_label", others)
     if others:
         run.report(f"{others:,} files in {user.dataset_dir} are not in this label file (an earlier run's)")
-
-
-def figure_name(label_file: Path) -> str:
-    """Return `dataset_summary.png` for `Labels.txt`, like `dataset_summary_Labels_M48.png` for others beside it."""
-    return f"dataset_summary{'' if label_file.stem == 'Labels' else '_' + label_file.stem}.png"
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Without `archive`: on a small archive of a simulated Sun, with two regions downloaded from a simulated export
 service by the real client. With `archive`: on that folder's `active_regions`, `SRS` and `Events` (or packed
-reports), without the download. All that is done is printed as commands when it is done; pasted in this order they
-do the same.
+reports), without the download. Each step is printed as a command before it runs; pasted in the same order, the
+commands do the same.
 
 Reads
     archive/active_regions, archive/SRS, archive/Events   as the stages do; nothing in them is changed
@@ -38,9 +38,10 @@ class UserDefinitions(Settings):
 ## End User Definitions
 
 
-SIMULATE = "general_code/simulate_archive.py --archive-dir data/simulated_archive --cadence-hours 8"
-DOWNLOADED = ("9023", "9024")  # the last two of the 24 regions from 9001 on
-OTHERS = "data/simulated_archive/active_regions/90{0?,1?,20,21,22}"  # for a shell
+# few images, but of enough regions for probabilities and intervals: six of each class in a split
+SIMULATE = "general_code/simulate_archive.py --archive-dir data/simulated_archive --n-regions 36 --cadence-hours 12"
+DOWNLOADED = ("9035", "9036")  # the last two of the 36 regions from 9001 on
+OTHERS = "data/simulated_archive/active_regions/90{0?,1?,2?,3[0-4]}"  # for a shell
 SERVE = ("general_code/simulate_jsoc.py --image-dir data/simulated_archive/active_regions "
          "--srs-dir data/simulated_archive/SRS --port {port}")
 PARSE_SIMULATED = "general_code/SRS_Parse.py --first-date 20300101"
@@ -50,7 +51,7 @@ DOWNLOAD = ("general_code/JSOC_Driver.py --email me@example.edu --base-url {url}
 LABEL_AND_CLASSIFY = [
     "general_code/generate_dataset.py",
     "classifier_SVM/BuildMasterFeatureSet_mp.py",
-    "classifier_SVM/AR_Classifier_weighted.py --test-percent 20 --validation-percent 20",
+    "classifier_SVM/AR_Classifier_weighted.py --test-percent 33 --validation-percent 33",
     "classifier_SVM/Contact_Sheet.py",
 ]
 NETWORK_ON_PNG = [  # close to the meridian, to keep the number of images small
@@ -121,8 +122,8 @@ def export_service(folder: WorkFolder) -> Iterator[str]:
 
 def print_results(work_dir: Path, seconds: float) -> None:
     """Print where results and figures are."""
-    print("\nEvery step was one of the commands shown above after a $, the copying of the archive (cp) included;\n"
-          "pasted in the same order, with .venv activated, they do the same.")
+    print("\nEach step above is a command, shown after a $: pasted in the same order, with .venv activated, these\n"
+          "commands do the same.")
     print(f"\nThe pipeline ran from region summaries to forecasts in {seconds / 60:.1f} minutes. Its results:")
     figures = [path for path in work_dir.rglob("*.png") if path.name.startswith(FIGURES)]
     for path in [*sorted(figures), *sorted(work_dir.glob("results/*/*Stats*.txt"))]:

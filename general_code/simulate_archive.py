@@ -17,9 +17,9 @@ Usage
     python general_code/simulate_archive.py --archive-dir data/simulated_archive
 """
 
-import csv
 import shutil
 import sys
+from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -28,15 +28,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 
 from general_code.images.magnetograms import write_magnetogram
 from general_code.images.names import SERIES
 from general_code.noaa.reports import Day
 from general_code.simulator.sun import SimulatedRegion, SimulatedSun, simulated_image
-from general_code.stage.files import UserError, atomic_write, require_free_space
+from general_code.stage.files import UserError, atomic_write, counted, require_free_space
 from general_code.stage.run import (
     Jobs,
+    Seed,
     Settings,
     command_line,
     parallel_results,
@@ -55,7 +56,7 @@ class UserDefinitions(Settings):
     cadence_hours: Annotated[float, Field(ge=0.2)] = 6.0  # time from image to image of a region [h]
     first_date: Day = "20300101"  # first day of the archive (YYYYMMDD)
     first_region: PositiveInt = 9001  # NOAA number of the first region; the others follow
-    seed: NonNegativeInt = 0  # of everything that is drawn
+    seed: Seed = 0  # of everything that is drawn
     n_jobs: Jobs = -1  # worker processes; -1 = all cores
 ## End User Definitions
 
@@ -79,10 +80,11 @@ def main(user: UserDefinitions) -> None:
         start = datetime.strptime(user.first_date, "%Y%m%d")
         if not 1000 <= start.year <= 9900:  # outside, dates of files have no eight digits
             raise UserError(f"first_date: expected a year from 1000 to 9900, got {user.first_date}")
+        run.report(f"Drawing {counted(user.n_regions, 'regions')} and their flares")
         rng = np.random.default_rng(user.seed)
         sun = SimulatedSun(rng, user.n_regions, user.n_days, user.first_region)
         images = sun.image_times(rng, user.cadence_hours)
-        require_free_space(user.archive_dir, BYTES_PER_IMAGE * len(images), f"{len(images)} images")
+        require_free_space(user.archive_dir, BYTES_PER_IMAGE * len(images), counted(len(images), "images"))
         for name in FOLDERS:  # of an earlier run with other settings
             shutil.rmtree(user.archive_dir / name, ignore_errors=True)
         write_reports(user.archive_dir, sun, [start + timedelta(days=day) for day in range(user.n_days)])
@@ -130,13 +132,12 @@ def write_image(folder: Path, region: SimulatedRegion, start: datetime, day: flo
 
 def write_regions(path: Path, sun: SimulatedSun) -> None:
     """Write the table of what was simulated."""
+    flares = Counter(flare.region for flare in sun.flares if flare.peak_flux >= 1e-6)
     with atomic_write(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("region", "latitude_deg", "meridian_day", "complexity", "flares_c1"))
+        file.write("region,latitude_deg,meridian_day,complexity,flares_c1\n")
         for number, region in sun.regions.items():
-            n_flares = sum(flare.region == number and flare.peak_flux >= 1e-6 for flare in sun.flares)
-            writer.writerow((number, f"{region.latitude_deg:.2f}", f"{region.meridian_day:.2f}", region.complexity,
-                             n_flares))
+            file.write(f"{number},{region.latitude_deg:.2f},{region.meridian_day:.2f},{region.complexity},"
+                       f"{flares[number]}\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Reads
     srs_dir      region summaries, for the table of active regions
 
 Writes
-    nothing but temporary tars
+    nothing
 
 Usage
     python general_code/simulate_archive.py
@@ -32,7 +32,7 @@ from pydantic import Field
 
 from general_code.simulator.series import Faults, SimulatedSeries
 from general_code.simulator.server import JsocSimulator
-from general_code.stage.files import UserError, is_set, require_folder
+from general_code.stage.files import UserError, counted, is_set, require_folder
 from general_code.stage.run import OptionalPath, Settings, command_line, stage_main
 
 
@@ -48,24 +48,18 @@ class UserDefinitions(Settings):
 @stage_main
 def main(user: UserDefinitions) -> None:
     """Serve until Ctrl-C."""
-    series = open_series(user.image_dir, user.srs_dir)
+    require_folder(user.image_dir, "image_dir")
+    if is_set(user.srs_dir):
+        require_folder(user.srs_dir, "srs_dir")
+    series = SimulatedSeries(user.image_dir, user.srs_dir)
+    if not series.files:
+        raise UserError(f"image_dir: expected images NNNN/hmi.M_720s.*.fits in '{user.image_dir}', found none")
     with JsocSimulator(series, user.faults, user.port) as simulator:
         images = sum(map(len, series.files.values()))
-        print(f"Simulated JSOC at {simulator.url} with {len(series.files)} regions, {images} images; Ctrl-C ends it",
-              flush=True)
+        print(f"Simulated JSOC at {simulator.url} with {counted(len(series.files), 'regions')}, "
+              f"{counted(images, 'images')}; Ctrl-C ends it", flush=True)
         with suppress(KeyboardInterrupt):  # the usual end of a service
             threading.Event().wait()
-
-
-def open_series(image_dir: Path, srs_dir: Path) -> SimulatedSeries:
-    """Return the archive of two folders; UserError when there is no image to serve."""
-    require_folder(image_dir, "image_dir")
-    if is_set(srs_dir):
-        require_folder(srs_dir, "srs_dir")
-    series = SimulatedSeries(image_dir, srs_dir)
-    if not series.files:
-        raise UserError(f"image_dir: expected images NNNN/hmi.M_720s.*.fits in '{image_dir}', found none")
-    return series
 
 
 if __name__ == "__main__":

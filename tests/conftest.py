@@ -1,10 +1,13 @@
 """What all tests share: where the real data lies."""
 
+import io
 import signal
 import tarfile
 from pathlib import Path
 
 import pytest
+
+from general_code.stage.run import StageRun
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -29,6 +32,12 @@ def noaa_archive(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) ->
     with tarfile.open(shared_data / "noaa_2010-2018.tar.xz") as archive:
         archive.extractall(folder, filter="data")
     return folder
+
+
+@pytest.fixture
+def run() -> StageRun:
+    """A run that only notes."""
+    return StageRun(io.StringIO())
 
 
 @pytest.fixture

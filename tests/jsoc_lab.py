@@ -1,7 +1,9 @@
 """What the tests of the download share: a simulated JSOC with two small regions, settings, the driver in one call."""
 
+import atexit
 import csv
 import dataclasses
+import functools
 import multiprocessing
 import os
 import signal
@@ -13,12 +15,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
 
 from general_code import JSOC_Driver
+from general_code.images.magnetograms import write_magnetogram
 from general_code.jsoc import download as region_download
 from general_code.jsoc.client import JsocService
+from general_code.jsoc.export_requests import record_time
 from general_code.jsoc.ledger import DownloadLedger, LedgerLine
 from general_code.jsoc.retry import RetryPolicy
 from general_code.simulator.series import Faults, SimulatedSeries
@@ -29,19 +35,47 @@ os.environ["no_proxy"] = "127.0.0.1,localhost"  # a proxy of this computer knows
 NOWHERE = "http://127.0.0.1:9"  # nobody answers there
 PIXELS = 24
 PASSAGES = {"1158": (date(2011, 2, 13), 1), "1429": (date(2012, 3, 3), 1)}
+NAME = "hmi.M_720s.{:%Y%m%d_%H%M%S}_TAI.1.magnetogram.fits"
 IMAGES_A_REGION = 7  # one every four hours, both midnights
 # short pauses, but limits that a busy machine does not reach; tests of a limit set their own
-QUICK = RetryPolicy(poll_seconds=0.02, max_attempts=3, outage_seconds=60, request_seconds=60, foreign_seconds=60,
-                 timeout_seconds=60)
+QUICK = RetryPolicy(poll_seconds=0.02, max_attempts=3, longest_poll_seconds=0.1, outage_seconds=60, request_seconds=60,
+                    foreign_seconds=60, timeout_seconds=60)
 
 
-def simulator(faults: Faults | None = None, **series) -> JsocSimulator:
-    """Return a simulated JSOC with the regions 1158 and 1429, to be entered; it waits for nothing unless told to."""
-    faults = dataclasses.replace(faults or Faults())  # a copy: they count down
-    if faults.delay_seconds == Faults.delay_seconds:
-        faults.delay_seconds = 0.0
-    archive = SimulatedSeries(**({"passages": PASSAGES, "cadence": timedelta(hours=4)} | series))
-    return JsocSimulator(archive, faults, full_disk_pixels=64)
+def image(time: datetime, pixels: int = PIXELS, quality: int = 0) -> bytes:
+    """Return a cut-out as JSOC delivers them: a bipole."""
+    return _undated_image(pixels, quality).replace(record_time(datetime(2000, 1, 1)).encode(),
+                                                   record_time(time).encode())
+
+
+@functools.cache
+def _undated_image(pixels: int, quality: int) -> bytes:
+    """Return a cut-out of the year 2000."""
+    y, x = np.mgrid[:pixels, :pixels] / pixels - 0.5
+    field = 800 * (np.exp(-((x - 0.15) ** 2 + y**2) / 0.01) - np.exp(-((x + 0.15) ** 2 + y**2) / 0.01))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "image.fits"
+        cards = [("T_REC", record_time(datetime(2000, 1, 1))), ("QUALITY", quality), ("CAMERA", 1)]
+        write_magnetogram(path, field, cards)
+        return path.read_bytes()
+
+
+@functools.cache
+def series(minutes: int = 240) -> SimulatedSeries:
+    """Return an archive of the regions 1158 and 1429, with an image every so many minutes."""
+    folder = TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    for region, (first_day, days) in PASSAGES.items():
+        (Path(folder.name) / region).mkdir()
+        for minute in range(0, days * 1440 + 1, minutes):
+            stamp = datetime.combine(first_day, datetime.min.time()) + timedelta(minutes=minute)
+            (Path(folder.name) / region / NAME.format(stamp)).write_bytes(image(stamp))
+    return SimulatedSeries(Path(folder.name))
+
+
+def simulator(faults: Faults | None = None, minutes: int = 240) -> JsocSimulator:
+    """Return a simulated JSOC with that archive, to be entered."""
+    return JsocSimulator(series(minutes), dataclasses.replace(faults or Faults()))  # a copy: they count down
 
 
 def settings(folder: Path, url: str, **changes) -> JSOC_Driver.UserDefinitions:
@@ -101,7 +135,7 @@ def at_state(monkeypatch, state: str, act: Callable[[], object], before: bool = 
 
 def ledger_line(user: JSOC_Driver.UserDefinitions, region: str = "1158") -> LedgerLine:
     """Return a region's line of the ledger on disk."""
-    return DownloadLedger(user.image_dir / "download_ledger.csv")[region]
+    return DownloadLedger(user.image_dir)[region]
 
 
 def excluded(user: JSOC_Driver.UserDefinitions) -> list[list[str]]:
@@ -154,8 +188,8 @@ def wait_for_look(jsoc: JsocSimulator) -> None:
 
 
 MOMENTS = [("before", "submitting"), ("after", "submitting"), ("before", "requested"), ("after", "requested"),
-           ("in", "download_tar"), ("before", "downloaded"), ("after", "downloaded"), ("in", "put_in_place"),
-           ("in", "missing_records"), ("before", "done"), ("after", "done")]
+           ("before", "downloaded"), ("after", "downloaded"), ("in", "put_in_place"), ("before", "done"),
+           ("after", "done")]
 
 
 def run_killed(user: JSOC_Driver.UserDefinitions, moment: str, target: str) -> int | None:
@@ -169,16 +203,12 @@ def run_killed(user: JSOC_Driver.UserDefinitions, moment: str, target: str) -> i
     process.start()
     process.join(60)
     code = process.exitcode
-    if user.route == "browser":
-        os.killpg(process.pid, signal.SIGKILL)  # its browser, which kill -9 has left behind
     process.close()
     return code
 
 
 def _run_until_killed(user: JSOC_Driver.UserDefinitions, moment: str, target: str) -> None:
     """Run the driver with a death in it."""
-    os.setsid()
-
     def die(*arguments: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 

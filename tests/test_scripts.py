@@ -41,6 +41,7 @@ def test_all_stages_are_here():
 def test_help_shows_every_setting_with_its_comment(script, tmp_path):
     result = run(script, "--help", folder=tmp_path)
     assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(ast.parse(script.read_text()).body[0].value.value), "the docstring as it stands"
     shown = " ".join(re.sub(r"[^\w ]", " ", result.stdout).split())
     for line in settings_block(script).splitlines():
         setting = re.match(r"    (\w+): .*  # (.+)$", line)
@@ -110,8 +111,8 @@ def test_what_a_user_may_write_in_the_block_means_what_it_says(script):
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_what_cannot_be_meant_in_the_block_is_one_line(script):
     settings = definitions(script)
-    wrong = {Path: [5, True], bool: ["maybe", 7], int: ["many", 1.5, "", None], float: ["wide", math.nan, "", None],
-             str: [True, ["a"]]}
+    wrong = {Path: [5, True, "a\0b"], bool: ["maybe", 7], int: ["many", 1.5, "", None, True, 10**30],
+             float: ["wide", math.nan, "", None, True, 1e30], str: [True, ["a"], "a\0b"]}
     for name, field in settings.model_fields.items():
         choice = get_origin(field.annotation) is Literal
         listed = get_origin(field.annotation) is tuple

@@ -35,10 +35,8 @@ SIZES = ("area", "extent", "spots")
 MEAN_DAYS = 27  # a rotation
 DECIMALS = 5  # of the features in files and models
 RECURRENCE = np.timedelta64(RECURRENCE_DAYS, "D")
-_HOUR = np.timedelta64(3600, "s")
+HOUR = np.timedelta64(3600, "s")
 
-
-# ---- all of them
 
 def activity_features(regions: Sequence[str], times: np.ndarray, flares: "Flares", summaries: pd.DataFrame,
                       days: Sequence[date]) -> pd.DataFrame:
@@ -156,6 +154,9 @@ def _flares(rows: list[tuple]) -> Flares:
     public, region, flux = zip(*rows, strict=True) if rows else ((), (), ())
     return Flares(np.array(public, dtype="datetime64[s]"), np.array(region, dtype=np.int64),
                   np.array(flux, dtype=float))
+
+
+NO_FLARES = _flares([])
 
 
 # ---- history of flares
@@ -371,10 +372,10 @@ def _changes(rows: pd.DataFrame, place: np.ndarray, known: np.ndarray, lag: int)
 def _position_and_age(rows: pd.DataFrame, place: np.ndarray, known: np.ndarray, time: np.ndarray) -> dict:
     """Return the place on the disk at the image's time [deg], and ages of summary and region [h]."""
     time = np.asarray(time, "datetime64[s]")
-    age = (time - rows["date"].to_numpy("datetime64[s]")[place]) / _HOUR
+    age = (time - rows["date"].to_numpy("datetime64[s]")[place]) / HOUR
     latitude, first = rows["latitude"].to_numpy()[place], rows["first_longitude"].to_numpy()[place]
     longitude = rows["longitude"].to_numpy()[place] + rotation_rate(latitude) * np.minimum(age, OLDEST_H) / 24
-    since = (time - rows["first_public"].to_numpy("datetime64[s]")[place]) / _HOUR
+    since = (time - rows["first_public"].to_numpy("datetime64[s]")[place]) / HOUR
     cosine = np.cos(np.radians(latitude)) * np.cos(np.radians(np.clip(longitude, -180, 180)))
     columns = {"latitude": latitude, "longitude": longitude, "absolute_latitude": np.abs(latitude),
                "absolute_longitude": np.abs(longitude), "east_of_40": np.clip(-longitude - 40, 0, None),

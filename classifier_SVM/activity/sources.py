@@ -1,47 +1,20 @@
-"""What NOAA made public, for the activity features: region summaries and flares are read, and gaps reported."""
+"""The flares that NOAA made public, for the activity features: where they are from, and which past they cover."""
 
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 
-from classifier_SVM.activity.features import C1, WINDOWS_H, Flares, flares_of_list, flares_of_reports
+from classifier_SVM.activity.features import C1, HOUR, SUN_DAYS, WINDOWS_H, Flares, flares_of_list, flares_of_reports
 from classifier_SVM.FeaturesetTools import FLARE_SOURCES, SOURCE_KEYS
-from general_code.noaa.archive import EventArchive, SummaryArchive, read_event_archive, read_summary_archive
+from general_code.noaa.archive import EventArchive, read_event_archive
 from general_code.noaa.event_list import usable_flares
 from general_code.noaa.flares import CLASS_EXPONENTS, EventList, optional_event_list, peak_flux
-from general_code.stage.files import UserError, is_set, require_folder
+from general_code.stage.files import UserError, counted, is_set
 from general_code.stage.run import StageRun
 
 DEFAULT_EVENTS_DIR = Path("data/Events")
-
-
-def read_summaries(srs_dir: Path, run: StageRun) -> SummaryArchive:
-    """Return the region summaries of a folder.
-
-    Parameters
-    ----------
-    srs_dir : Path
-        Folder of region summaries.
-    run : StageRun
-        Excludes what cannot be used and the days that are missing.
-
-    Returns
-    -------
-    SummaryArchive
-        With at least one row.
-
-    Raises
-    ------
-    UserError
-        When there is no summary with a region.
-    """
-    archive = read_summary_archive(require_folder(srs_dir, "srs_dir"))
-    for problem in archive.problems:
-        run.exclude(*problem)
-    run.report(f"{len(archive.days):,} summaries of {archive.days[0]} to {archive.days[-1]}, "
-               f"{archive.table['region'].nunique():,} regions")
-    return archive
+LATEST_SUMMARY_H = 48  # a region's last summary may be so much older than its image [h]
 
 
 def read_flares(events_dir: Path, event_list: Path, event_list_delay_minutes: float, run: StageRun,
@@ -63,8 +36,8 @@ def read_flares(events_dir: Path, event_list: Path, event_list_delay_minutes: fl
     Returns
     -------
     Flares, numpy.ndarray
-        With the moments at which they became public; bool, shape (m,): is every day of the image's past 72 h in the
-        reports or within the list.
+        With the moments at which they became public; bool, shape (m,): are the image's past 72 h in the reports or
+        within the list.
 
     Raises
     ------
@@ -73,7 +46,7 @@ def read_flares(events_dir: Path, event_list: Path, event_list_delay_minutes: fl
     """
     archive = EventArchive([], [])
     if is_set(events_dir) and (events_dir.exists() or events_dir != DEFAULT_EVENTS_DIR):
-        archive = read_event_archive(require_folder(events_dir, "events_dir"))
+        archive = read_event_archive(events_dir)
     listed = optional_event_list(event_list, run, "the flares are those of the event reports")
     if listed is None and not archive.reports:
         raise UserError(f"events_dir, event_list: expected event reports in '{events_dir}' or a list at "
@@ -83,13 +56,12 @@ def read_flares(events_dir: Path, event_list: Path, event_list_delay_minutes: fl
         sources.append(usable_flares(archive))
         parts.append(_reported_flares(archive, events_dir, event_list_delay_minutes, run))
     if listed is not None:
-        for problem in listed.problems:
-            run.exclude(*problem)
+        run.exclude_all(listed.problems)
         parts.append(flares_of_list(listed, event_list_delay_minutes, *sources))
         sources.append(listed)
         run.report(f"{len(parts[-1].public):,} flares of {event_list}{' alone' * (len(parts) > 1)}; taken as known "
                    f"{event_list_delay_minutes:g} min after their maximum")
-    covered = _report_coverage(times, sources, run)
+    covered = _report_coverage(times, sources, archive, run)
     flares = Flares(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     run.count("flares", len(flares.public))
     smallest = _class_name(min(flares.peak_flux, default=0.0))
@@ -101,24 +73,33 @@ def read_flares(events_dir: Path, event_list: Path, event_list_delay_minutes: fl
 def _reported_flares(archive: EventArchive, events_dir: Path, delay_minutes: float, run: StageRun) -> Flares:
     """Return the flares of event reports, report their number, and exclude what cannot be used."""
     flares, untimed = flares_of_reports(archive, delay_minutes)
-    for problem in archive.problems + untimed:
-        run.exclude(*problem)
+    run.exclude_all(archive.problems + untimed)
     first, last = archive.reports[0].date, archive.reports[-1].date + timedelta(1)
     run.report(f"{len(flares.public):,} flares of the reports in {events_dir}, {first} to {last}, "
                f"{int((flares.region < 0).sum()):,} without a region; known at their end")
     return flares
 
 
-def _report_coverage(times: np.ndarray, sources: list[EventList], run: StageRun) -> np.ndarray:
-    """Return for which images the sources speak of every day of the past; report the others: they count as quiet."""
-    hours = WINDOWS_H[-1]
-    past = times - np.timedelta64(hours * 3600 - 1, "s")
-    covered = np.logical_or.reduce([source.covers(past, times) for source in sources])
-    outside = len(times) - int(covered.sum())
-    run.count("images with days without flare reports in their past", outside)
+def _report_coverage(times: np.ndarray, sources: list[EventList], archive: EventArchive, run: StageRun) -> np.ndarray:
+    """Return for which images the sources speak of the past 72 h; report gaps in the weeks before.
+
+    A flare that ends at 00:00 began, and is reported, the day before. A report of the image's own day may be made
+    before that day ends, but not before the image.
+    """
+    last = times - np.timedelta64(1, "s")
+    days = times.astype("datetime64[D]")
+    for report in (report for report in archive.reports if not report.whole):
+        enough = (days == np.datetime64(report.date)) & (times <= report.until)
+        last[enough] = np.datetime64(report.date, "s") - np.timedelta64(1, "s")
+    covered, far = (np.logical_or.reduce([
+        source.covers(times - 24 * days * HOUR + np.timedelta64(1, "s"), last) for source in sources])
+        for days in (WINDOWS_H[-1] // 24, SUN_DAYS[-1]))
+    outside = int((~far).sum())
+    run.count(f"images with days without flare reports in their past {SUN_DAYS[-1]} days", outside)
     if outside:
-        run.report(f"{outside:,} images have days in their past {hours} h that have no event report and lie outside "
-                   "the event list: they count as quiet")
+        run.report(f"ATTENTION: {counted(outside, 'images')} with days in the past {SUN_DAYS[-1]} that have no whole "
+                   "event report and lie outside the event list: they count as quiet in the columns that look back so "
+                   "far")
     return covered
 
 
@@ -141,7 +122,7 @@ def compare_sources(trained: dict, used: dict) -> list[str]:
     list of str
         A sentence a difference that changes the features; none where `trained` is empty, as in older files.
     """
-    if not trained:
+    if not set(SOURCE_KEYS) <= set(trained):
         return []
     remarks = []
     words = {True: "with", False: "without"}

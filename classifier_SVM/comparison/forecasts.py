@@ -8,6 +8,7 @@ second row there, at the threshold of the subset's validation images, as its own
 
 import io
 import math
+import re
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -30,7 +31,8 @@ from general_code.evaluation.scores import (
 )
 from general_code.images.names import image_stems
 from general_code.noaa.flares import EventList, peak_flux, persistence
-from general_code.stage.files import UserError, atomic_write, describe, read_lines, require_file
+from general_code.stage.files import UserError, atomic_write, counted, describe, read_lines, require_file
+from general_code.stage.run import read_sidecar
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,6 +52,7 @@ COLUMNS = ("flare_size", "subset", "forecast", "decision_rule", "regions", "imag
            *(f"{score}_gain{end}" for score in SCORES[:2] for end in ("", "_low", "_high")))
 DIFFERENCE_COLUMNS = ("flare_size", "subset", "forecast", "against",
                       *(f"{score}{end}" for score in SCORES for end in ("", "_low", "_high")))
+RANDOM_WEIGHTS = ", RANDOM WEIGHTS"  # behind the name of a network's forecast whose scores mean nothing
 NO_SCORE = "-"  # the forecast gives nothing that this score could rate
 LOWEST_SHOWN = -1.05
 
@@ -79,12 +82,8 @@ def read_forecast(setting: str, flare_sizes: Sequence[str]) -> Forecast:
     Returns
     -------
     Forecast
-        With every row of the file.
-
-    Raises
-    ------
-    UserError
-        For an entry of another form, a size that is not compared, and whatever is wrong with the file, with its line.
+        With every row of the file; the name ends in `RANDOM_WEIGHTS` for a VGG model that was made with such. UserError
+        for an entry of another form, a size that is not compared, and for what is wrong with the file, with its line.
     """
     label, equals, path = setting.partition("=")
     name, _, size = label.partition("@")
@@ -100,7 +99,15 @@ def read_forecast(setting: str, flare_sizes: Sequence[str]) -> Forecast:
         raise UserError(f"predictions: '{setting}' is for flares of {size}, flare_sizes has {', '.join(flare_sizes)}; "
                         "add it there or remove the file")
     file = require_file(Path(path.strip()).expanduser(), "predictions")
-    return Forecast(name.strip(), meant[0], _read_predictions(file))
+    shown = name.strip() + (RANDOM_WEIGHTS if _has_random_weights(file) else "")
+    return Forecast(shown, meant[0], _read_predictions(file))
+
+
+def _has_random_weights(predictions: Path) -> bool:
+    """Tell whether the sidecar of the VGG model beside its predictions says that its weights are random."""
+    suffix = re.fullmatch(r"predictions_VGG(.*)\.csv", predictions.name)
+    sidecar = read_sidecar(predictions.with_name(f"VGG_model{suffix[1]}.keras")) if suffix else None
+    return bool(sidecar and sidecar["counts"].get("scores_mean_nothing"))
 
 
 def _read_predictions(path: Path) -> pd.DataFrame:
@@ -196,14 +203,11 @@ def compare_forecasts(images: pd.DataFrame, forecasts: Sequence[Forecast], flare
 
     Parameters
     ----------
-    images : pandas.DataFrame
-        By image (index, `image_stems`): `region`, `time`, `split`, `peak_flux` (in the window [W/m2], 0 for none).
-    forecasts, flare_size : sequence of Forecast, str
-        Forecasts, of which those of other sizes are skipped; the smallest flare that counts.
-    events : EventList or None
-        For persistence and the subsets; "not available" without.
-    smaller_sizes : sequence of str
-        A rule more for each: a flare of that size in the past.
+    images, forecasts, flare_size : pandas.DataFrame, sequence of Forecast, str
+        By image (index, `image_stems`): `region`, `time`, `split`, `peak_flux` (in the window [W/m2], 0 for none);
+        forecasts, of which those of other sizes are skipped; the smallest flare that counts.
+    events, smaller_sizes : EventList or None, sequence of str
+        For persistence and the subsets, "not available" without; a flare of each such size in the past is a rule, too.
     draws, seed : int
         Bootstrap samples over regions, and their seed.
 
@@ -278,7 +282,9 @@ def _at_best_threshold(name: str, probability: np.ndarray, truth: np.ndarray, va
     known = validation & np.isfinite(probability)
     threshold = best_threshold(truth[known], probability[known])
     if np.isnan(threshold):
-        return Candidate(name, f"no decision, no threshold from {origin}", probability, None)
+        reason = ("no probabilities" if not known.any() else "one class only" if np.ptp(truth[known]) == 0 else
+                  "all probabilities are equal")
+        return Candidate(name, f"no decision, no threshold from {origin}: {reason}", probability, None)
     decision = np.where(np.isfinite(probability), probability > threshold, np.nan)
     return Candidate(name, f"threshold {threshold:.4f}, chosen on {origin}", probability, decision)
 
@@ -304,23 +310,19 @@ def _best_baseline(rules: Sequence[Candidate], truth: np.ndarray, known: np.ndar
 
 def _evaluate(candidates: Sequence[Candidate], regions: np.ndarray, truth: np.ndarray, test: np.ndarray,
               common: dict) -> list[_Evaluated]:
-    """Return the scores of every forecast on some test images."""
+    """Return the scores of every forecast on some test images; of values of which one is missing there are none."""
     size = {"regions": len(np.unique(regions[test])), "images": int(test.sum()),
             "flaring_images": int(truth[test].sum()), "climatology": common["climatology"]}
     evaluated = []
     for row in candidates:
-        decision, probability = (_complete(values, test) for values in (row.decision, row.probability))
+        decision, probability = (None if values is None or np.isnan(values[test]).any() else values[test]
+                                 for values in (row.decision, row.probability))
         described = {"forecast": row.name, "decision_rule": row.decision_rule} | size
         if decision is None:
             described |= dict.fromkeys(SCORES[:2], NOT_AVAILABLE if row.kind == "baseline" else np.nan)
         scored = score_forecast(truth[test], regions[test], decision, probability, **common)
         evaluated.append(_Evaluated(row.name, row.kind, described, scored))
     return evaluated
-
-
-def _complete(values: np.ndarray | None, test: np.ndarray) -> np.ndarray | None:
-    """Return the values of the test images, None where there is none or one is missing."""
-    return None if values is None or np.isnan(values[test]).any() else values[test]
 
 
 def _score_rows(evaluated: Sequence[_Evaluated], baseline: str, label: str) -> list[dict]:
@@ -360,16 +362,19 @@ def _difference(row: _Evaluated, against: _Evaluated, name: str) -> tuple:
 # ---- the tables and the figure
 
 
-def write_comparison(comparison: Comparison, scores: Path, differences: Path, text: Path, figure: Path) -> None:
+def write_comparison(comparison: Comparison, scores: Path, differences: Path, text: Path, figure: Path) -> str:
     """Write a comparison.
 
     Parameters
     ----------
-    comparison : Comparison
-        Of one or more sizes.
-    scores, differences, text, figure : Path
-        CSV of the rows and of the differences, the tables in Markdown, and the figure; where there is no number, the
-        tables have "not defined", "not available" or "-".
+    comparison, scores, differences, text, figure : Comparison, Path (the others)
+        Of one or more sizes; CSV of the rows and of the differences, tables in Markdown, figure. Where there is no
+        number, the tables have "not defined", "not available" or "-".
+
+    Returns
+    -------
+    str
+        The tables of all test images.
     """
     for path, rows, columns in ((scores, comparison.rows, COLUMNS),
                                 (differences, comparison.differences, DIFFERENCE_COLUMNS)):
@@ -380,21 +385,11 @@ def write_comparison(comparison: Comparison, scores: Path, differences: Path, te
     with atomic_write(text) as file:
         file.write(comparison_text(comparison))
     save_figure(comparison_figure(comparison), figure)
+    return comparison_text(comparison.subset("all"))
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """Return the tables, one a flare size and subset, in Markdown.
-
-    Parameters
-    ----------
-    comparison : Comparison
-        Of one or more sizes.
-
-    Returns
-    -------
-    str
-        Each score with its 95 % interval, then the differences between the files.
-    """
+    """Return the tables, one a flare size and subset, in Markdown: scores with intervals, then the differences."""
     lines = [_explanation(comparison)]
     differences = _groups(comparison.differences)
     for (size, subset), group in _groups(comparison.rows).items():
@@ -402,9 +397,9 @@ def comparison_text(comparison: Comparison) -> str:
             lines += ["", f"**>= {size}, {SUBSETS[subset]}**: {NOT_AVAILABLE} without an event list"]
             continue
         first = group[0]
-        lines += ["", f"**>= {size}, {SUBSETS[subset]}** {first['images']:,} images of {first['regions']:,} regions, "
-                      f"{first['flaring_images']:,} with a flare; {format_score(first['climatology'])} of the training "
-                      "images have one (climatology)", ""]
+        lines += ["", f"**>= {size}, {SUBSETS[subset]}** {counted(first['images'], 'images')} of "
+                      f"{counted(first['regions'], 'regions')}, {first['flaring_images']:,} with a flare; "
+                      f"{format_score(first['climatology'])} of the training images have one (climatology)", ""]
         lines += _markdown(["forecast", "decision", *SCORES, f"TSS gain over {first['baseline']}"], [
             [row["forecast"], row["decision_rule"], *(_cell(row, score) for score in SCORES),
              _cell(row, "TSS_gain", "+.3f")] for row in group])
@@ -439,8 +434,8 @@ def comparison_figure(comparison: Comparison) -> "Figure":
 
 def _explanation(comparison: Comparison) -> str:
     """Return how to read the tables, of what is in them."""
-    text = "Scores of the test images, with the 95 % interval of a bootstrap over regions"
-    text += "; that of gains and differences is from the paired bootstrap."
+    text = ("Scores of the test images, with the 95 % interval of a bootstrap over regions; that of gains and "
+            "differences is from the paired bootstrap.")
     if any(row.get("baseline") not in (None, "climatology") for row in comparison.rows):
         text += (" The gain in TSS is over the baseline that is best on the training and validation images of the same "
                  "subset.")

@@ -18,12 +18,9 @@ def plot_magnetogram(ax: "Axes", image: np.ndarray, line: np.ndarray, image_form
     ----------
     ax : matplotlib.axes.Axes
         Where to draw.
-    image : numpy.ndarray
-        Shape (ny, nx), finite: field [G], or grey levels minus 128.
-    line : numpy.ndarray
-        bool, shape (ny, nx); as `FunctionsP3.strong_neutral_line` returns it.
-    image_format : {"fits", "png"}
-        Which of the two units.
+    image, line, image_format : numpy.ndarray, numpy.ndarray, {"fits", "png"}
+        Shape (ny, nx), finite: field [G], or grey levels minus 128; bool, as `FunctionsP3.strong_neutral_line` returns
+        it; which of the two units.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""Where stage 4 computes its rows: processes of this computer, or a Dask cluster. Results come as they are done."""
+"""The rows of stage 4: computed by processes of this computer or a Dask cluster, kept as they come, and written."""
 
 import logging
 import os
-import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from classifier_SVM.FeaturesetTools import FEATURE_VERSION
 from classifier_SVM.FunctionsP3 import compile_kernels, image_features
-from general_code.images.magnetograms import ImageOutOfReach, read_magnetogram
-from general_code.stage.files import UserError, describe
-from general_code.stage.run import parallel_results, resolve_jobs
+from general_code.images.magnetograms import ImageOutOfReach, read_pixels, reason_and_detail
+from general_code.stage.files import UserError, atomic_write, counted, describe
+from general_code.stage.journal import FileState, Journal
+from general_code.stage.run import StageRun, parallel_results, resolve_jobs
 
 EXCLUDED, TRY_AGAIN = "!", "?"  # first letter of a row without features; TRY_AGAIN: the file may be readable later
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS_TO_CONNECT = 30
-_END_OF_REASON = re.compile(r"(?: \(|, got |: )")
+MEMORY_KEPT = 31 << 20  # [bytes]; the pages of an image's arrays serve the next one: 1,000 page faults fewer
 
 Results = Iterator[tuple[int, list[str], list[str]]]  # as `worker_pool` describes them
 
@@ -32,14 +37,12 @@ def worker_pool(n_jobs: int, dask_scheduler: str, samples: Sequence[tuple[str, i
 
     Parameters
     ----------
-    n_jobs : int
-        Number of processes of this computer, -1 for all its cores.
-    dask_scheduler : str
-        Address of the cluster that computes in their place, e.g. tcp://host:8786; "" for none.
-    samples : sequence of (str, int)
-        Absolute path and size [bytes] of some images, which the cluster's workers have to see.
-    report : callable
-        Takes a line for the user.
+    n_jobs, dask_scheduler : int, str
+        Number of processes of this computer, -1 for all its cores; address of the cluster that computes in their place,
+        e.g. tcp://host:8786, "" for none.
+    samples, report : sequence of (str, int), callable
+        Absolute path and size [bytes] of some images, which the cluster's workers have to see; takes a line for the
+        user.
 
     Yields
     ------
@@ -47,11 +50,7 @@ def worker_pool(n_jobs: int, dask_scheduler: str, samples: Sequence[tuple[str, i
         Their number.
     run_chunks : callable
         Takes lists of images' absolute paths; yields a list's number, rows (`row_of_image`) and remarks, as it is done.
-
-    Raises
-    ------
-    UserError
-        No scheduler, no workers, workers that do not see the files; within the block, workers that were lost.
+        UserError for no scheduler, no workers, workers that do not see the files or, within the block, were lost.
     """
     if not dask_scheduler:
         compile_kernels(report)  # once here; the processes find the compiled code on disk
@@ -61,7 +60,7 @@ def worker_pool(n_jobs: int, dask_scheduler: str, samples: Sequence[tuple[str, i
     report(f"Connecting to the Dask cluster at {dask_scheduler}; its workers load the feature kernels, or compile them")
     with dask_client(dask_scheduler) as client:
         workers = check_workers(client, samples)
-        report(f"The cluster has {workers} worker threads; they see this repository and the images")
+        report(f"The cluster has {counted(workers, 'worker threads')}; they see this repository and the images")
         yield workers, lambda chunks: run_on_dask(chunks, client)
 
 
@@ -74,8 +73,9 @@ def row_of_image(path: Path, remarks: list[str]) -> str:
     In their place `!reason<tab>detail` for an image without features, `?reason<tab>detail` for a file out of reach.
     """
     try:
-        image = read_magnetogram(path, remarks)
-        return ",".join(map(repr, image_features(image).tolist())) + f"\t{image.shape[0]}x{image.shape[1]}"
+        pixels = read_pixels(path, remarks)
+        rows, columns = pixels.values.shape
+        return ",".join(map(repr, image_features(pixels).tolist())) + f"\t{rows}x{columns}"
     except ImageOutOfReach as error:
         letter, reason = TRY_AGAIN, reason_and_detail(error, path)
     except ValueError as error:
@@ -85,30 +85,105 @@ def row_of_image(path: Path, remarks: list[str]) -> str:
     return letter + "\t".join(reason)
 
 
-def reason_and_detail(error: ValueError, path: Path) -> tuple[str, str]:
-    """Return why an image has no features, in the words of the excluded file.
-
-    Parameters
-    ----------
-    error : ValueError
-        Of `read_magnetogram` or `image_features`.
-    path : Path
-        The image, with which the message may begin.
-
-    Returns
-    -------
-    reason, detail : str
-        The fixed phrase at the message's start, and all of it (without the path) where there is more.
-    """
-    message = describe(error).removeprefix(f"{path}: ")
-    end = _END_OF_REASON.search(message)
-    return (message[:end.start()], message) if end else (message, "")
-
-
 def numbered_rows(number: int, paths: Sequence[str]) -> tuple[int, list[str], list[str]]:
     """Return a chunk's number, its rows in order and what is strange about its images."""
     remarks: list[str] = []
+    np.empty(MEMORY_KEPT, np.uint8)  # freed at once, it tells the C library to keep what is freed from now on
     return number, [row_of_image(Path(path), remarks) for path in paths], remarks
+
+
+# ---------------------------------------------------------------------------- many images
+
+
+def exclude_odd_names(images: pd.DataFrame, run: StageRun) -> pd.DataFrame:
+    """Keep the images whose names can stand in a table as they are, and have a time that exists.
+
+    Parameters
+    ----------
+    images, run : pandas.DataFrame, StageRun
+        With a column `filename`; gets the others.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows that are left.
+    """
+    names = images["filename"]
+    stamps = pc.extract_regex(pa.array(names), r"(?i)hmi\.m_720s\.(?P<stamp>\p{Nd}{8}_\p{Nd}{6})_TAI")
+    stamps = pd.Series(pc.struct_field(stamps, "stamp"), names.index, dtype="str")
+    stated = stamps.drop_duplicates().dropna()
+    no_time = stated[pd.to_datetime(stated, format="%Y%m%d_%H%M%S", errors="coerce").isna()]
+    odd = {"file name with a comma, semicolon or quote": names.str.contains('[",;]'),
+           "no such time": stamps.isin(no_time)}
+    for reason, chosen in odd.items():
+        for name in names[chosen]:
+            run.exclude(name, reason, subject="images")
+    return images[~np.any(list(odd.values()), axis=0)]
+
+
+def keep_rows(images: pd.DataFrame, rows: list[str], journal: Journal, run: StageRun) -> list[int]:
+    """Append the rows of some images to the journal.
+
+    Parameters
+    ----------
+    images, rows : pandas.DataFrame, list of str
+        `filename`, `bytes` and `modified_ns`; of `row_of_image`, in the same order.
+    journal, run : Journal, StageRun
+        Get the rows, and the files that could not be read.
+
+    Returns
+    -------
+    list of int
+        Places in the journal; -1 for files that could not be read.
+    """
+    files = map(FileState, images["filename"], images["bytes"], images["modified_ns"])
+    kept = [(file, row) for file, row in zip(files, rows, strict=True) if row[0] != TRY_AGAIN]
+    places = iter(journal.append(*zip(*kept, strict=True)) if kept else ())
+    for name, row in zip(images["filename"], rows, strict=True):
+        if row[0] == TRY_AGAIN:
+            _exclude(run, name, row)
+    return [-1 if row[0] == TRY_AGAIN else next(places) for row in rows]
+
+
+def _exclude(run: StageRun, name: str, row: str) -> None:
+    """Record an image by its row without features; many have one reason, which is kept in memory once."""
+    reason, detail = row[1:].split("\t", 1)
+    run.exclude(name, sys.intern(reason), detail, subject="images")
+
+
+def write_table(feature_file: Path, images: pd.DataFrame, journal: Journal, places: np.ndarray, run: StageRun) -> int:
+    """Write the table of features by name; for none UserError, an earlier table stays.
+
+    Parameters
+    ----------
+    feature_file, images : Path, pandas.DataFrame
+        The table; `filename` and `class`.
+    journal, places, run : Journal, numpy.ndarray, StageRun
+        The rows; the place of each image's row, -1 for none; gets the images without features, and the sizes.
+
+    Returns
+    -------
+    int
+        Number of rows.
+    """
+    computed, written, sizes = np.flatnonzero(places >= 0), 0, set()
+    labelled = images[["filename", "class"]].iloc[computed].itertuples(index=False, name=None)
+    with atomic_write(feature_file) as file:
+        for (name, flare_class), row in zip(labelled, journal.read(places[computed]), strict=True):
+            if row[0] == EXCLUDED:
+                _exclude(run, name, row)
+                continue
+            features, _, size = row.partition("\t")
+            file.write(f"{features},{int(flare_class != '0')},{flare_class},{name}\n")
+            written += 1
+            sizes.add(size)
+        if not written:
+            raise UserError(f"feature_file: no row for '{feature_file}': 0 of {counted(len(images), 'images')} with a "
+                            f"label gave features; fix what {feature_file}.excluded.csv names, or set --dataset-dir")
+    sides = [int(side) for size in sizes for side in size.split("x") if side]
+    if sides:  # unknown in rows of version 0.2.0
+        run.counts["image_pixels"] = [min(sides), max(sides)]
+    return written
 
 
 # ---------------------------------------------------------------------------- a Dask cluster

@@ -28,16 +28,10 @@ def fit_classifier(class_type: str, values: np.ndarray, classes: np.ndarray, C: 
 
     Parameters
     ----------
-    class_type : {"linear", "rbf", "logistic", "gradient_boosting"}
-        Which one.
-    values : ndarray, shape (n, d)
-        Scaled rows.
-    classes : ndarray, shape (n,)
-        0 or 1, both present.
-    C : float
-        Cost of a row, as in libsvm; not used by boosting.
-    seed : int
-        Of boosting's binning and choice of columns.
+    class_type, values, classes : a key of `CLASS_TYPES`, ndarray of shape (n, d), ndarray of shape (n,)
+        Which one; scaled rows; 0 or 1, both present.
+    C, seed : float, int
+        Cost of a row, as in libsvm (boosting does without); of boosting's binning and choice of columns.
 
     Returns
     -------
@@ -78,10 +72,8 @@ def decision_values(estimator: Any, values: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    estimator : estimator
-        As `fit_classifier` returns it.
-    values : ndarray, shape (n, d)
-        Scaled rows, finite.
+    estimator, values : estimator, ndarray, shape (n, d)
+        As `fit_classifier` returns it; scaled rows, finite.
 
     Returns
     -------
@@ -113,12 +105,8 @@ def draw_rows(labels: pd.DataFrame, number: int, seed: int) -> np.ndarray:
 
     Parameters
     ----------
-    labels : pandas.DataFrame
-        With `region` and `class`.
-    number : int
-        How many rows, at least 1.
-    seed : int
-        Of the draw within a region and class.
+    labels, number, seed : pandas.DataFrame, int, int
+        With `region` and `class`; how many rows, at least 1; of the draw within a region and class.
 
     Returns
     -------

@@ -21,12 +21,8 @@ def feature_effects(estimator: Any, values: np.ndarray, typical: np.ndarray) -> 
 
     Parameters
     ----------
-    estimator : estimator
-        As `fit_classifier` returns it.
-    values : ndarray, shape (n, d)
-        Scaled rows.
-    typical : ndarray, shape (d,)
-        Scaled values of a typical image.
+    estimator, values, typical : estimator, ndarray of shape (n, d), ndarray of shape (d,)
+        As `fit_classifier` returns it; scaled rows; scaled values of a typical image.
 
     Returns
     -------
@@ -55,12 +51,8 @@ def plot_effects(ax: "Axes", names: tuple[str, ...], effects: np.ndarray, most: 
 
     Parameters
     ----------
-    ax : matplotlib.axes.Axes
-        Where to draw.
-    names : tuple of str
-        Of the features.
-    effects : ndarray, shape (d,)
-        Contributions.
+    ax, names, effects : matplotlib.axes.Axes, tuple of str, ndarray of shape (d,)
+        Where to draw; names of the features and their contributions.
     most : int, optional
         How many features to draw at most.
 
@@ -74,6 +66,9 @@ def plot_effects(ax: "Axes", names: tuple[str, ...], effects: np.ndarray, most: 
     ax.set_yticks(range(len(order)), [names[i] for i in order], fontsize="small")
     ax.set_ylim(len(order) - 0.4, -0.6)
     ax.axvline(0, color=GREY, linewidth=0.8)
+    if not np.nan_to_num(effects).any():
+        ax.set_xlim(-1, 1)
+        ax.text(0.5, 0.5, "no contribution", ha="center", transform=ax.transAxes)
     ax.grid(axis="x", alpha=0.3)
     return ax
 
@@ -83,16 +78,11 @@ def write_weight_figure(path: Path, estimator: Any, rows: Rows, typical: np.ndar
 
     Parameters
     ----------
-    path : Path
-        Of the PNG.
-    estimator : estimator
-        As `fit_classifier` returns it.
-    rows : Rows
-        Scaled training and validation rows; a sample of them is used.
-    typical : ndarray, shape (d,)
-        Scaled values of a typical image.
-    title : str
-        What the classifier is called.
+    path, estimator : Path, estimator
+        Of the PNG; as `fit_classifier` returns it.
+    rows, typical, title : Rows, ndarray of shape (d,), str
+        Scaled training and validation rows, of which a sample is used; scaled values of a typical image; what the
+        classifier is called.
     """
     sample = rows.where(draw_rows(rows.labels, SAMPLE_ROWS, seed=0))
     effects = mean_effects(estimator, sample.values, sample.labels["class"].to_numpy(), typical)

@@ -56,14 +56,11 @@ class WeightedLinearSVC(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    C : float
-        Cost of a row on the wrong side, as in libsvm; above 0.
-    class_weight : "balanced", dict or None
-        Factor on C by class; "balanced": number of rows / (2 x rows of the class).
-    tol : float
-        Largest duality gap, as a fraction of the objective.
-    max_iter : int
-        Largest number of Newton steps; a warning when they do not suffice.
+    C, class_weight : float, {"balanced", dict, None}
+        Cost of a row on the wrong side, as in libsvm, above 0, and factor on it by class; "balanced": number of rows /
+        (2 x rows of the class).
+    tol, max_iter : float, int
+        Largest duality gap, as a fraction of the objective; most Newton steps, a warning when they do not suffice.
 
     Once fitted it has `objective_`, `duality_gap_` (see `Solution`) and `n_iter_`, the Newton steps of all rounds."""
 
@@ -121,16 +118,10 @@ def minimise_hinge(rows, y, cost, tol: float = 1e-6, max_iter: int = 500) -> Sol
 
     Parameters
     ----------
-    rows : ndarray, shape (n, d)
-        float64, finite.
-    y : ndarray, shape (n,)
-        -1 or 1, both present.
-    cost : ndarray, shape (n,)
-        c_i, above 0.
-    tol : float
-        Gap to stop at.
-    max_iter : int
-        Largest number of Newton steps, for each cost on the way.
+    rows, y, cost : ndarray, shape (n, d), (n,), (n,)
+        float64, finite; -1 or 1, both present; c_i, above 0.
+    tol, max_iter : float, int
+        Gap to stop at; largest number of Newton steps, for each cost on the way.
 
     Returns
     -------

@@ -80,10 +80,8 @@ def save_model(stem: Path, model: FlareModel) -> None:
 
     Parameters
     ----------
-    stem : Path
-        Without extension.
-    model : FlareModel
-        What to write.
+    stem, model : Path, FlareModel
+        Path without extension, and what to write.
     """
     import skops.io
 
@@ -129,15 +127,9 @@ def load_model(path: Path) -> tuple[FlareModel, list[str]]:
 
     Returns
     -------
-    model : FlareModel
-        Ready to forecast.
-    remarks : list of str
-        What differs from the versions that it was trained with.
-
-    Raises
-    ------
-    UserError
-        When it is not such a model, or one of version 0.2.0, or its features are not those of this program.
+    model, remarks : FlareModel, list of str
+        Ready to forecast, and what differs from the versions that it was trained with. UserError when it is not such a
+        model, one of version 0.2.0, or its features are not those of this program.
     """
     if path.suffix == ".json" and path.stem.endswith("_model"):
         raise _of_version_020(path)

@@ -39,26 +39,17 @@ def read_rows(feature_file: Path, label_file: Path, extra_feature_file: Path, fl
 
     Parameters
     ----------
-    feature_file : Path
-        Feature table; "" for none: then the images are those of `label_file`, the features the extra ones.
-    label_file : Path
-        `filename,class` a line; read without a feature table only.
-    extra_feature_file : Path
-        Further columns by file name; "" for none.
-    flare_size : str
-        "": the 0/1 column counts, or any label but `0`; else the smallest class.
-    run : StageRun
-        Takes the exclusions: names without region and time, images without extra features and the reverse.
+    feature_file, label_file, extra_feature_file : Path
+        Feature table, "" for none: then the images are those of the labels, `filename,class` a line, and the features
+        the extra ones; further columns by file name, "" for none.
+    flare_size, run : str, StageRun
+        "": the 0/1 column counts, or any label but `0`; else the smallest class. Takes the exclusions: names without
+        region and time, images without extra features and the reverse.
 
     Returns
     -------
     Rows
-        At least one.
-
-    Raises
-    ------
-    UserError
-        For what the readers refuse, labels made at a larger size, and when nothing remains.
+        At least one; UserError for what the readers refuse, labels made at a larger size, and when nothing remains.
     """
     source = feature_file if is_set(feature_file) else label_file
     if is_set(feature_file):
@@ -101,8 +92,7 @@ def classes_at(table: pd.DataFrame, flare_size: str, source: Path) -> np.ndarray
 def _read_labels(label_file: Path, run: StageRun) -> pd.DataFrame:
     """Return the images of a label file with `class` 0 or 1 and `flare class`."""
     table, problems = read_label_file(label_file)
-    for problem in problems:
-        run.exclude(*problem)
+    run.exclude_all(problems)
     return table[["filename"]].assign(**{
         "class": (table["class"] != NO_FLARE).astype(np.int8), "flare class": table["class"]})
 

@@ -4,7 +4,7 @@ The input is grey levels 0..255 of 224 x 224 pixels, one channel, not rounded: a
 then -gauss_range..gauss_range is mapped linearly to 0..255 and clipped; a PNG's grey levels are resized the same way
 unless it has 224 x 224 pixels already. Resizing is bilinear with anti-aliasing.
 
-What is computed from an image once (features, resized images, log odds) is a row of a cache, a folder of
+What is computed from an image once (features, log odds) is a row of a cache, a folder of
 
     rows.bin        n rows of `width` numbers, without header
     index.tsv       a journal: name, size and modification time of each image, and its row
@@ -17,9 +17,12 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,26 +30,25 @@ import numpy as np
 import pandas as pd
 
 from general_code.images.magnetograms import (
+    FITS_UNIT_GAUSS,
     PNG_ZERO_LEVEL,
-    ImageOutOfReach,
-    read_magnetogram,
+    compile_decoder,
+    read_pixels,
+    reason_and_detail,
     report_remarks,
     resize_field,
 )
-from general_code.stage.files import UserError, require_free_space
+from general_code.stage.files import UserError, counted, require_free_space
 from general_code.stage.journal import FileState, Journal
-from general_code.stage.run import StageRun, output_lock, parallel_results
+from general_code.stage.run import StageRun, output_lock
 
 INPUT_PIXELS = 224
 SMALLEST_PIXELS = 32
 GREY_LEVELS = 255
+BATCHES_AHEAD = 2  # read while the network computes
 PREPROCESSING_VERSION = 1  # a change of the numbers that `read_input` gives makes all caches void
 INDEX_BYTES = 130  # of an image's line in the journal
 SECONDS_BETWEEN_COMMITS = 5.0  # on a fast device a batch takes less time than flushing it to disk
-
-
-class InputError(ValueError):
-    """An image that cannot be an input: the reason (a short fixed phrase) and the detail."""
 
 
 class InputBatch(NamedTuple):
@@ -55,7 +57,7 @@ class InputBatch(NamedTuple):
     places: np.ndarray
     grey: np.ndarray
     failures: list[tuple[int, str, str]]  # place, reason, detail of images that cannot be used
-    remarks: list[str]  # what is strange about images, as `read_magnetogram` says
+    remarks: list[str]  # what is strange about images, as `read_pixels` says
 
 
 @dataclass(frozen=True)
@@ -78,81 +80,79 @@ class InputSettings:
 # ---------------------------------------------------------------------------- reading
 
 
-def gauss_to_input(field: np.ndarray, gauss_range: float) -> np.ndarray:
-    """Return a field [G] as float32 grey levels: -gauss_range becomes 0, gauss_range 255, the rest is clipped."""
-    grey = (field + gauss_range) * (GREY_LEVELS / (2 * gauss_range))
-    return np.clip(grey, 0, GREY_LEVELS).astype(np.float32)
+def read_input(path: Path, settings: InputSettings, grey: np.ndarray, remarks: list[str]) -> None:
+    """Fill `grey`, float32 of shape (224, 224), with an image as the network's input.
 
-
-def read_input(path: Path, image_format: str, gauss_range: float, remarks: list[str] | None = None) -> np.ndarray:
-    """Return an image as the network's input, float32 of shape (224, 224); gauss_range is not used for PNG.
-
-    Any rectangle of 32 x 32 pixels or more is accepted. Raises InputError for a smaller one, one with NaN or infinite
-    pixels, and a file that is missing or cannot be read. `remarks` are those of `read_magnetogram`.
+    Raises ValueError for less than 32 x 32 pixels, NaN or infinite ones, what `read_pixels` or `resize_field` refuses.
     """
-    try:
-        field = read_magnetogram(path, remarks)
-    except ImageOutOfReach as error:  # of the moment: the next run tries again
-        raise InputError("image out of reach", str(error)) from None
-    except ValueError as error:
-        raise InputError("image broken" if path.exists() else "image missing", str(error)) from None
-    if min(field.shape) < SMALLEST_PIXELS:
-        raise InputError("smaller than 32x32 pixels", f"{field.shape[1]} x {field.shape[0]} pixels")
-    if missing := int(field.size - np.isfinite(field).sum()):
-        raise InputError("NaN pixels", f"{missing} of {field.size} pixels are NaN or infinite")
-    if image_format == "png":
-        field = field + PNG_ZERO_LEVEL
-    if field.shape != (INPUT_PIXELS, INPUT_PIXELS):
-        field = resize_field(field, INPUT_PIXELS)
-    return gauss_to_input(field, gauss_range) if image_format == "fits" else field.astype(np.float32)
-
-
-def read_inputs(paths: Sequence[Path], image_format: str, gauss_range: float, first_place: int = 0) -> InputBatch:
-    """Read some images one after the other.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        FITS or PNG files.
-    image_format : {"fits", "png"}
-        Which of them.
-    gauss_range : float
-        -gauss_range..gauss_range of a FITS image become 0..255 [G].
-    first_place : int, optional
-        Place of the first file in the list that this is a part of.
-
-    Returns
-    -------
-    InputBatch
-        The images that can be used, in order, and why the others cannot.
-    """
-    places, images, failures, remarks = [], [], [], []
-    for place, path in enumerate(paths, start=first_place):
-        try:
-            images.append(read_input(path, image_format, gauss_range, remarks))
-            places.append(place)
-        except InputError as error:
-            failures.append((place, *error.args))
-    grey = np.stack(images) if images else np.empty((0, INPUT_PIXELS, INPUT_PIXELS), np.float32)
-    return InputBatch(np.array(places, np.int64), grey, failures, remarks)
+    values, without_value = read_pixels(path, remarks)
+    if min(values.shape) < SMALLEST_PIXELS:
+        raise ValueError(f"smaller than {SMALLEST_PIXELS}x{SMALLEST_PIXELS}: got {values.shape[0]}x{values.shape[1]} "
+                         "pixels")
+    infinite = 0 if values.dtype == np.int32 else int(np.isinf(values).sum())
+    for name, number in (("NaN", without_value), ("infinite", infinite)):
+        if number:
+            raise ValueError(f"{name} pixels: {number} of {values.size}")
+    scale, zero = 1.0, PNG_ZERO_LEVEL
+    if settings.image_format == "fits":
+        unit = FITS_UNIT_GAUSS if values.dtype == np.int32 else 1.0
+        scale, zero = unit * GREY_LEVELS / (2 * settings.gauss_range), GREY_LEVELS / 2
+    np.clip(resize_field(values, INPUT_PIXELS) * scale + zero, 0, GREY_LEVELS, out=grey)
 
 
 def input_batches(names: Sequence[str], settings: InputSettings) -> Iterator[InputBatch]:
-    """Read images batch by batch in other processes, ahead of the consumer; the batches are in order."""
-    size, paths = settings.batch_size, [settings.dataset_dir / name for name in names]
-    starts = range(0, len(paths), size)
-    tasks = ((paths[start:start + size], settings.image_format, settings.gauss_range, start) for start in starts)
-    yield from parallel_results(read_inputs, tasks, max(min(settings.n_jobs, len(starts)), 1), ordered=True)
+    """Read images batch by batch, in order, ahead of the consumer, in threads.
+
+    They share the cores for FITS as the export service writes it, and PNG; other FITS is read by one at a time.
+    """
+    compile_decoder()
+    size, ahead = settings.batch_size, deque()
+    most = BATCHES_AHEAD + 2 * settings.n_jobs // size  # the threads have work although batches are small
+    pool = ThreadPoolExecutor(settings.n_jobs)
+    try:
+        for first in range(0, len(names), size):
+            some = names[first:first + size]
+            grey = np.empty((len(some), INPUT_PIXELS, INPUT_PIXELS), np.float32)
+            ahead.append((first, grey, pool.map(partial(_outcome, settings), some, grey)))
+            if len(ahead) > most:
+                yield _finished_batch(*ahead.popleft())
+        while ahead:
+            yield _finished_batch(*ahead.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def reported_batches(names: Sequence[str], settings: InputSettings, run: StageRun,
-                     description: str) -> Iterator[InputBatch]:
-    """Yield the batches of `input_batches` with a progress bar; record what is wrong with images."""
+def _outcome(settings: InputSettings, name: str, grey: np.ndarray) -> tuple[str, str, list[str]]:
+    """Read an image into `grey`; return reason and detail where it cannot be used, else "", and the remarks."""
+    path, remarks = settings.dataset_dir / name, []
+    try:
+        read_input(path, settings, grey, remarks)
+    except ValueError as error:
+        return *reason_and_detail(error, path), []
+    return "", "", remarks
+
+
+def _finished_batch(first: int, grey: np.ndarray, outcomes: Iterable[tuple[str, str, list[str]]]) -> InputBatch:
+    """Wait for the images of a batch."""
+    results = list(outcomes)
+    used = np.array([not reason for reason, *_ in results])
+    failures = [(place, reason, detail) for place, (reason, detail, _) in enumerate(results, start=first) if reason]
+    return InputBatch(first + np.flatnonzero(used), grey if used.all() else grey[used], failures,
+                      [remark for *_, remarks in results for remark in remarks])
+
+
+def reported_batches(names: Sequence[str], settings: InputSettings, run: StageRun, description: str,
+                     refuse: Callable[[str, str, str], None] | None = None) -> Iterator[InputBatch]:
+    """Yield the batches of `input_batches` with a progress bar.
+
+    `refuse` takes name, reason and detail of an image that cannot be used; None: it is recorded as excluded.
+    """
     remarks = []
+    refuse = refuse or partial(run.exclude, subject="images")
     with run.progress(total=len(names), description=description) as bar:
         for batch in input_batches(names, settings):
             for place, reason, detail in batch.failures:
-                run.exclude(names[place], reason, detail, subject="images")
+                refuse(names[place], reason, detail)
             remarks += batch.remarks
             yield batch
             bar.update(len(batch.places) + len(batch.failures))
@@ -176,13 +176,14 @@ class RowCache:
 
     def __enter__(self) -> "RowCache":
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._row_bytes = self.width * self.dtype.itemsize
+        self.row_bytes = self.width * self.dtype.itemsize
         with ExitStack() as opened:
             opened.enter_context(output_lock(self.folder))
             self._journal = opened.enter_context(Journal(self.folder / "index.tsv", self._made_with))
+            self.damaged = self._journal.foreign  # the folder's name says what made the rows
             self._rows = opened.enter_context((self.folder / "rows.bin").open("ab"))
-            self._stored = self._rows.tell() // self._row_bytes
-            self._rows.truncate(self._stored * self._row_bytes)  # a kill left part of a row
+            self._stored = self._rows.tell() // self.row_bytes
+            self._rows.truncate(self._stored * self.row_bytes)  # a kill left part of a row
             self._pending: list[FileState] = []
             self._committed = time.monotonic()
             self._opened = opened.pop_all()
@@ -236,14 +237,9 @@ class RowCache:
             return np.empty((0, self.width), self.dtype)
         return np.memmap(self.folder / "rows.bin", self.dtype, "r", shape=(self._stored, self.width))
 
-    def require_space(self, images: int) -> None:
-        """Raise UserError unless the disk has room for the rows of so many images."""
-        require_free_space(self.folder, images * (self._row_bytes + INDEX_BYTES),
-                           f"the cache of {images:,} images in {self.dtype}")
-
 
 def fill_rows(images: pd.DataFrame, cache: RowCache, settings: InputSettings,
-              rows_of: Callable[[np.ndarray], np.ndarray], run: StageRun, description: str) -> np.ndarray:
+              rows_of: Callable[[np.ndarray], np.ndarray], run: StageRun) -> np.ndarray:
     """Return the rows of images in a cache, after adding those that it lacks.
 
     Parameters
@@ -258,8 +254,6 @@ def fill_rows(images: pd.DataFrame, cache: RowCache, settings: InputSettings,
         From grey levels (n, 224, 224) to n rows; not called for a batch of which nothing can be read.
     run : StageRun
         Records the images that cannot be used.
-    description : str
-        For the progress bar.
 
     Returns
     -------
@@ -274,21 +268,30 @@ def fill_rows(images: pd.DataFrame, cache: RowCache, settings: InputSettings,
     files = [FileState(*state) for state in zip(images["source"], images["bytes"].tolist(),
                                                 images["modified_ns"].tolist(), strict=True)]
     rows = cache.find(files)
+    if cache.damaged:
+        run.report(f"Cache {cache.folder}: the first line of its index.tsv is damaged; it is made again")
     missing = [file for file, row in zip(files, rows, strict=True) if row < 0]
     run.report(f"Cache {cache.folder}: {len(files) - len(missing):,} of {len(files):,} images are in it, "
                f"{len(missing):,} to compute")
     if not missing:
         return rows
     _report_other_caches(cache, run)
-    cache.require_space(len(missing))
-    for batch in reported_batches([file.name for file in missing], settings, run, description):
-        if len(batch.places):
-            cache.append([missing[place] for place in batch.places], rows_of(batch.grey))
+    require_free_space(cache.folder, len(missing) * (cache.row_bytes + INDEX_BYTES),
+                       f"the cache of {counted(len(missing), 'images')} in {cache.dtype}")
+    with ThreadPoolExecutor(1) as writer:  # writes while the network computes the next batch
+        written = writer.submit(cache.commit)
+        for batch in reported_batches([file.name for file in missing], settings, run, "VGG16"):
+            if len(batch.places):
+                computed = rows_of(batch.grey)
+                written.result()
+                written = writer.submit(cache.append, [missing[place] for place in batch.places], computed)
+        written.result()
     return cache.find(files)
 
 
-def usable_images(images: pd.DataFrame, settings: InputSettings, run: StageRun) -> np.ndarray:
-    """Read images once to find those that can be used.
+def image_reader(images: pd.DataFrame, settings: InputSettings,
+                 run: StageRun) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
+    """Read images once to find those that can be used, and return what reads them again.
 
     Parameters
     ----------
@@ -301,22 +304,32 @@ def usable_images(images: pd.DataFrame, settings: InputSettings, run: StageRun) 
 
     Returns
     -------
-    numpy.ndarray
+    read : callable
+        From places (k,) of images that can be used to grey levels (k, 224, 224, 1); UserError where one no longer can.
+    usable : numpy.ndarray
         bool, shape (n,).
     """
-    usable = np.zeros(len(images), bool)
-    for batch in reported_batches(images["source"].tolist(), settings, run, "checking images"):
+    names, usable = images["source"].to_numpy(), np.zeros(len(images), bool)
+    for batch in reported_batches(names, settings, run, "checking images"):
         usable[batch.places] = True
-    return usable
+    pool = ThreadPoolExecutor(settings.n_jobs, "images")  # its threads end with `read`
+
+    def read(places: np.ndarray) -> np.ndarray:
+        grey = np.empty((len(places), INPUT_PIXELS, INPUT_PIXELS), np.float32)
+        batch = _finished_batch(0, grey, pool.map(partial(_outcome, settings), names[places], grey))
+        for place, reason, detail in batch.failures:
+            raise UserError(f"{names[places[place]]}: {detail or reason}; it could be read when this run began; start "
+                            "again")
+        return batch.grey[..., np.newaxis]
+
+    return read, usable
 
 
 def _report_other_caches(cache: RowCache, run: StageRun) -> None:
     """Report the caches beside one that might be thought to be used."""
     kind = cache.folder.name.partition("_")[0]
-    others = sorted({path for path in cache.folder.parent.glob(f"{kind}_*") if path.is_dir()} - {cache.folder})
-    old = [path for path in others if (path / "cache.json").exists()]
-    for path in old:
-        run.report(f"Cache {path}: made by version 0.2.0; it is not used, remove it")
-    if number := len(others) - len(old):
-        run.report(f"{number} other caches in {cache.folder.parent} were made with other settings or weights and are "
-                   "not used; each has what it was made with in the first line of its index.tsv")
+    for old in sorted([*cache.folder.parent.glob(f"{kind}_*/cache.json"), *cache.folder.parent.glob("inputs_*/*.bin")]):
+        run.report(f"Cache {old.parent}: made by version 0.2.0; not used, remove it")
+    if number := len({*cache.folder.parent.glob(f"{kind}_*/index.tsv")} - {cache.folder / "index.tsv"}):
+        run.report(f"{counted(number, 'other caches')} in {cache.folder.parent}, made with other settings or weights, "
+                   "not used; the first line of each index.tsv says what made it")

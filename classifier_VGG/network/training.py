@@ -18,12 +18,12 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
 
-from classifier_VGG.network.vgg16 import assemble, backbone_outputs, load_head
+from classifier_VGG.network.inputs import BATCHES_AHEAD
+from classifier_VGG.network.vgg16 import assemble, backbone_outputs, flare_log_odds, load_head, require_features
 from general_code.evaluation.report import COLOURS, GREY, new_figure
 from general_code.evaluation.scores import format_score, skill_scores
 from general_code.stage.files import UserError, atomic_path, atomic_write, describe
@@ -65,22 +65,29 @@ def class_weights(classes: np.ndarray) -> dict[int, float]:
 
 
 def batches(read: Callable[[np.ndarray], np.ndarray], places: np.ndarray, classes: np.ndarray,
-            batch_size: int) -> "keras.utils.PyDataset":
+            batch_size: int, workers: int) -> "keras.utils.PyDataset":
     """Return batches of inputs and one-hot classes of the images at some places, in that order, the last one smaller.
 
-    `read` makes the model's inputs from places; `classes` are those of all images.
+    `read` makes the model's inputs from places; `classes` are those of all images. More than one worker read ahead.
+    An error of ours is kept in `refusal`, as TensorFlow makes it one of its own.
     """
     import keras
 
     class Batches(keras.utils.PyDataset):
+        refusal = None
+
         def __len__(self) -> int:
             return -(-len(places) // batch_size)
 
         def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
             chosen = places[index * batch_size:(index + 1) * batch_size]
-            return read(chosen), np.eye(2, dtype=np.float32)[classes[chosen]]
+            try:
+                return read(chosen), np.eye(2, dtype=np.float32)[classes[chosen]]
+            except UserError as error:
+                self.refusal = error
+                raise
 
-    return Batches()
+    return Batches(workers=workers, max_queue_size=workers)
 
 
 class HeadTrainer:
@@ -102,14 +109,19 @@ class HeadTrainer:
         import keras
 
         classes = self._classes[places]
-        data = batches(self._read, places[epoch_order(len(places), seed, epoch)], self._classes, self._batch_size)
+        order = places[epoch_order(len(places), seed, epoch)]
+        workers = 1 if self._backbone is None else BATCHES_AHEAD
+        data = batches(self._read, order, self._classes, self._batch_size, workers=workers)
         fitted = {"x": data, "shuffle": False, "verbose": 0, "class_weight": class_weights(classes)}
         if self._backbone is None:
             logs = head.fit(**fitted).history
         else:
             with self._run.progress(total=len(data), description=f"epoch {epoch}", unit="batches") as bar:
                 count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.update(1))
-                logs = self._whole_model(head).fit(**fitted, callbacks=[count]).history
+                try:
+                    logs = self._whole_model(head).fit(**fitted, callbacks=[count]).history
+                except Exception as error:
+                    raise data.refusal or error from None
         return {"loss": float(logs["loss"][0])} | _scores_of_rates(logs["TPR"][0], logs["TNR"][0], classes)
 
     def log_odds(self, head: "keras.Model", places: np.ndarray) -> np.ndarray:
@@ -123,7 +135,7 @@ class HeadTrainer:
         for start in starts:
             inputs = self._read(places[start:start + self._batch_size])
             if self._backbone is not None:
-                inputs = backbone_outputs(self._backbone(), inputs[..., 0])
+                inputs = require_features(backbone_outputs(self._backbone(), inputs[..., 0]))
             odds.append(flare_log_odds(head, inputs))
         return np.concatenate(odds)
 
@@ -136,25 +148,6 @@ def _scores_of_rates(tpr: float, tnr: float, classes: np.ndarray) -> dict[str, f
     heidke = 2 * (hits * rejections - misses * alarms) / (flares * (misses + rejections) + (hits + alarms) * quiet)
     return {"TPR": hits / flares, "TNR": rejections / quiet, "TSS": hits / flares + rejections / quiet - 1,
             "HSS": heidke}
-
-
-def flare_log_odds(head: "keras.Layer", features: np.ndarray) -> np.ndarray:
-    """Return what a head makes of features.
-
-    Parameters
-    ----------
-    head : keras.Layer
-        From features to two probabilities.
-    features : numpy.ndarray
-        float16 or float32, shape (n, width).
-
-    Returns
-    -------
-    numpy.ndarray
-        float64, shape (n,): log of the ratio of the probabilities, flare to no flare.
-    """
-    kernel, bias = head.get_weights()
-    return features.astype(np.float32) @ (kernel[:, 1] - kernel[:, 0]) + (float(bias[1]) - float(bias[0]))
 
 
 def set_scores(classes: np.ndarray, log_odds: np.ndarray) -> dict[str, float]:
@@ -196,7 +189,7 @@ class Checkpoints:
     def resume(self, epochs: int, run: StageRun) -> "keras.Model | None":
         """Return the head after the last usable epoch, whose records are in `history`; None to start from none."""
         self._report_other_trainings(run)
-        records = self._records()
+        records = self._records(run)
         self.history, self._later = records[:epochs], records[epochs:]
         if self._later:
             run.report(f"{len(self._later)} heads of this training after epoch {epochs} are kept and not used")
@@ -228,7 +221,7 @@ class Checkpoints:
         """Return an epoch's head, with its optimizer's state; UserError when the file is damaged."""
         try:
             return load_head(self.head_file(epoch))
-        except (ValueError, OSError, KeyError, TypeError, BadZipFile) as error:
+        except Exception as error:  # Keras raises many kinds for a damaged file
             raise UserError(f"{self.head_file(epoch)} cannot be read ({describe(error)}); remove it and start again: "
                             "training continues from the epoch before") from None
 
@@ -236,18 +229,21 @@ class Checkpoints:
         """Return the path of an epoch's head."""
         return self.folder / f"head_epoch_{epoch:03d}.keras"
 
-    def _records(self) -> list[dict[str, float]]:
+    def _records(self, run: StageRun) -> list[dict[str, float]]:
         """Return the records of the epochs from the first on that have a head."""
+        path = self.folder / "history.csv"
+        if not path.is_file():
+            return []
         try:
-            with (self.folder / "history.csv").open(encoding="utf-8", newline="") as file:
-                table = csv.DictReader(file)
-                records = [{name: float(text or "nan") for name, text in row.items()} for row in table]
-        except (OSError, ValueError, TypeError):
+            with path.open(encoding="utf-8", newline="") as file:
+                records = [{name: float(text or "nan") for name, text in row.items()} for row in csv.DictReader(file)]
+            for number, record in enumerate(records, start=1):
+                if tuple(record) != HISTORY_COLUMNS or record["epoch"] != number:
+                    raise ValueError(f"line {number + 1} is no record of epoch {number}")
+                record["epoch"] = number
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            run.report(f"{path} is damaged and not used ({describe(error)}): training starts again")
             return []
-        epochs = [record.get("epoch") for record in records]
-        if any(tuple(record) != HISTORY_COLUMNS for record in records) or epochs != list(range(1, len(records) + 1)):
-            return []
-        records = [record | {"epoch": int(record["epoch"])} for record in records]
         missing = (place for place in range(len(records)) if not self.head_file(place + 1).is_file())
         return records[:next(missing, len(records))]
 
@@ -258,7 +254,7 @@ class Checkpoints:
                 try:
                     other = json.loads(path.read_text(encoding="utf-8"))
                     differing = [name for name in self._settings if other.get(name) != self._settings[name]]
-                except (OSError, ValueError, AttributeError):
+                except (OSError, ValueError, AttributeError, RecursionError):
                     differing = ["unknown"]
                 run.report(f"The heads in {path.parent} are not used: they were trained with other settings or images "
                            f"({', '.join(differing)})")
@@ -324,7 +320,8 @@ def plot_curves(ax: "Axes", history: Sequence[dict[str, float]], names: Sequence
         ax.plot(epochs, [record[f"val_{name}"] for record in history], "o-", color=colour, markersize=4,
                 label=f"{name}, validation")
     ax.axvline(best, color=GREY, linewidth=0.8, linestyle=":")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.set_xlim(0.5, len(epochs) + 0.5)
     ax.set_xlabel("epoch")
     ax.grid(alpha=0.3)
     ax.legend(frameon=False, fontsize="small")

@@ -8,20 +8,23 @@ Keras is imported inside the functions: `--help` does not wait for it, and `prep
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, Field, ValidationError
 
-from classifier_VGG.network.inputs import INPUT_PIXELS, InputBatch, InputSettings, input_batches
+from classifier_VGG.network.inputs import INPUT_PIXELS, InputSettings, reported_batches
 from general_code.evaluation.evaluate import flare_text
 from general_code.evaluation.scores import Calibration
-from general_code.images.magnetograms import report_remarks
-from general_code.stage.files import UserError, describe, require_file, require_free_space
-from general_code.stage.run import StageRun, read_sidecar
+from general_code.stage.files import UserError, counted, describe, require_file, require_free_space
+from general_code.stage.run import StageRun, read_sidecar, require_address_space
 
 if TYPE_CHECKING:
     import keras
@@ -33,6 +36,10 @@ IMAGENET_MEANS = (103.939, 116.779, 123.68)  # blue, green, red: keras.applicati
 GREY_SPREAD = 64.0  # of grey levels minus means: random weights divide by it, so that features are of order 1
 DRAW_VERSION = 2  # of random weights: a change of their numbers makes caches void
 BATCHES_A_CALL = 16  # of cached features: 2 ms of work are not worth a call of their own
+BACKENDS = ("tensorflow", "torch", "jax")
+QUIET = "2"  # TensorFlow's log level of errors
+REMARKS = (b"I0000 ", b"WARNING: All log messages before absl::InitializeLog()")
+ADDRESS_SPACE = 10e9  # that a backend reserves on two cores [bytes]
 
 KERAS_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
 KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{KERAS_FILE}"
@@ -53,31 +60,68 @@ def prepare_keras(backend: str = "tensorflow") -> str:
 
     Parameters
     ----------
-    backend : str, optional
+    backend : {"tensorflow", "torch", "jax"}, optional
         What Keras computes with.
 
     Returns
     -------
     str
         Versions and devices, for people.
+
+    Raises
+    ------
+    UserError
+        When the backend is not installed or does not work, or this process uses another one already.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # both are read when TensorFlow is imported
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    require_address_space(ADDRESS_SPACE)
+    if find_spec(backend) is None:
+        raise UserError(f"backend: {backend} is not installed in this Python, only "
+                        f"{', '.join(filter(find_spec, BACKENDS)) or 'none of them'}; set --backend, or install it as "
+                        "requirements-gpu.txt says")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # both are read when the backend is imported
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     users = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("KERAS_")}
     # Keras finds no configuration of another project in that "folder", and can write none there
     os.environ.update(KERAS_HOME=os.devnull, KERAS_BACKEND=backend)
     try:
-        import keras
+        with _without_log_of_tensorflow() if backend == "tensorflow" else nullcontext():
+            import keras
+
+            device = str(keras.ops.zeros(1).device).rpartition("device:")[2]
+    except Exception as error:  # each backend raises its own where a library does not fit or a GPU has no memory
+        raise UserError(f"backend: {backend} is installed, but does not work here ({describe(error)})") from error
     finally:
         del os.environ["KERAS_HOME"], os.environ["KERAS_BACKEND"]
         os.environ.update(users)
+    if keras.config.backend() != backend:
+        raise UserError(f"backend: this process uses {keras.config.backend()} already; start a new one for {backend}")
     # once more for a Keras that was imported before
     keras.config.set_floatx("float32")
     keras.config.set_epsilon(1e-7)
     keras.config.set_image_data_format("channels_last")
     keras.config.set_dtype_policy("float32")
-    devices = ", ".join(keras.distribution.list_devices("gpu")) or "the CPU"
-    return f"Keras {keras.__version__} with {keras.config.backend()} on {devices}"
+    return f"Keras {keras.__version__} with {backend} on {'the CPU' if 'cpu' in device.lower() else device}"
+
+
+@contextmanager
+def _without_log_of_tensorflow() -> Iterator[None]:
+    """Keep TensorFlow's remarks off the screen, but no error, unless the user has set its log level."""
+    try:
+        screen = os.dup(2)
+    except OSError:  # there is none
+        screen = None
+    if screen is None or os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", QUIET) != QUIET:
+        yield
+        return
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)  # its first lines come whatever the level, and not through Python
+        try:
+            yield
+        finally:
+            os.dup2(screen, 2)
+            os.close(screen)
+            log.seek(0)
+            os.write(2, b"".join(line for line in log if not line.startswith(REMARKS)))
 
 
 # ---------------------------------------------------------------------------- network
@@ -135,18 +179,33 @@ def backbone_outputs(backbone: "keras.Model", grey: np.ndarray) -> np.ndarray:
     -------
     numpy.ndarray
         float32, shape (n, 4096); (0, 4096) for no image.
+    """
+    if not len(grey):
+        return np.empty((0, backbone.output_shape[-1]), np.float32)
+    return np.asarray(backbone.predict_on_batch(grey[..., np.newaxis]))
+
+
+def require_features(features: np.ndarray) -> np.ndarray:
+    """Return the features of a batch of the training, unless the network has nothing to say.
+
+    Parameters
+    ----------
+    features : numpy.ndarray
+        Shape (n, 4096).
+
+    Returns
+    -------
+    numpy.ndarray
+        These, as they came.
 
     Raises
     ------
     UserError
-        When all of them are 0.
+        When those of several images are all 0.
     """
-    if not len(grey):
-        return np.empty((0, backbone.output_shape[-1]), np.float32)
-    features = np.asarray(backbone.predict_on_batch(grey[..., np.newaxis]))
-    if not features.any():
-        raise UserError(f"the network gives 0 for each of {features.shape[1]:,} features of {len(grey):,} images: its "
-                        "weights are unusable; take another file (--weights)")
+    if len(features) > 1 and not features.any():
+        raise UserError(f"the network gives 0 for each of {features.shape[1]:,} features of "
+                        f"{counted(len(features), 'images')}: its weights are unusable; take another file (--weights)")
     return features
 
 
@@ -158,7 +217,7 @@ def new_head(width: int, seed: int, learning_rate: float) -> "keras.Model":
     width : int
         Number of features.
     seed : int
-        Of the first weights (Glorot uniform).
+        Of the first weights (Glorot uniform), the same on every backend.
     learning_rate : float
         Of Adam.
 
@@ -169,9 +228,10 @@ def new_head(width: int, seed: int, learning_rate: float) -> "keras.Model":
     """
     import keras
 
-    layer = keras.layers.Dense(CLASSES, activation="softmax", name="flare",
-                               kernel_initializer=keras.initializers.GlorotUniform(seed))
+    layer = keras.layers.Dense(CLASSES, activation="softmax", name="flare")
     head = keras.Sequential([keras.Input((width,), name="features_in"), layer], name="head")
+    limit = np.sqrt(6 / (width + CLASSES))
+    layer.set_weights([np.random.default_rng(seed).uniform(-limit, limit, (width, CLASSES)), np.zeros(CLASSES)])
     compile_model(head, keras.optimizers.Adam(learning_rate), BATCHES_A_CALL)
     head.optimizer.build(head.trainable_variables)
     return head
@@ -190,9 +250,10 @@ def compile_model(model: "keras.Model", optimizer: "keras.Optimizer", batches_a_
     """Give a model the experiment's loss and the rates of flares and quiet images that it classifies correctly."""
     import keras
 
+    on_tensorflow = keras.config.backend() == "tensorflow"  # torch takes one batch a call, and JAX gains nothing
     rates = [keras.metrics.Recall(class_id=label, name=name) for label, name in ((1, "TPR"), (0, "TNR"))]
     model.compile(optimizer=optimizer, loss="categorical_crossentropy", metrics=rates,
-                  steps_per_execution=batches_a_call)
+                  steps_per_execution=batches_a_call if on_tensorflow else 1)
     avoid_xla(model)
 
 
@@ -238,6 +299,25 @@ def head_digest(head: "keras.Layer") -> str:
         Equal for heads that forecast alike.
     """
     return hashlib.sha256(b"".join(array.tobytes() for array in head.get_weights())).hexdigest()
+
+
+def flare_log_odds(head: "keras.Layer", features: np.ndarray) -> np.ndarray:
+    """Return what a head makes of features.
+
+    Parameters
+    ----------
+    head : keras.Layer
+        From features to two probabilities.
+    features : numpy.ndarray
+        float16 or float32, shape (n, width).
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (n,): log of the ratio of the probabilities, flare to no flare.
+    """
+    kernel, bias = (weights.astype(np.float64) for weights in head.get_weights())
+    return features.astype(np.float64) @ (kernel[:, 1] - kernel[:, 0]) + (bias[1] - bias[0])
 
 
 # ---------------------------------------------------------------------------- weights
@@ -375,19 +455,33 @@ def _md5(path: Path) -> str:
 # ---------------------------------------------------------------------------- forecasts of a saved model
 
 
+class ModelNotes(BaseModel):
+    """What a forecast needs of the settings and counts of the run that wrote a model."""
+
+    gauss_range: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    image_format: Literal["fits", "png"]
+    backend: Literal[BACKENDS] = "tensorflow"
+    weights: str = "unknown"
+    scores_mean_nothing: bool = False
+    flare_size: str = ""
+    flare_window_hours: float = np.nan
+    calibration: Calibration | None = None
+    model_made_of: dict[str, Any] = {}
+
+
 def forecast_with_vgg(model_file: Path, paths: Sequence[Path], run: StageRun, n_jobs: int = 1) -> pd.DataFrame:
     """Forecast flares for images.
 
     Parameters
     ----------
     model_file : Path
-        `VGG_model{suffix}.keras`, with its `.json` beside it: that holds gauss_range and image format.
+        `VGG_model{suffix}.keras`, with its `.json` beside it: that holds gauss_range, image format and backend.
     paths : sequence of Path
         FITS or PNG, as the model was trained on.
     run : StageRun
         Reports what the model is, and warns when its weights are random.
     n_jobs : int, optional
-        Processes that read images.
+        Threads that read images.
 
     Returns
     -------
@@ -399,42 +493,52 @@ def forecast_with_vgg(model_file: Path, paths: Sequence[Path], run: StageRun, n_
     Raises
     ------
     UserError
-        When the model or its `.json` is missing or not one of stage 7, or the two are not of one run.
+        When the model or its `.json` is missing or not one of stage 7, the two are not of one run, or the backend is
+        not installed.
     """
-    settings, counts = _notes(model_file)
-    run.report(prepare_keras())
-    flares = flare_text(str(counts.get("flare_size", "")), float(counts.get("flare_window_hours", np.nan)))
-    run.report(f"VGG16 with weights {counts.get('weights', 'unknown')}, trained on {settings['image_format']} images, "
-               f"flares {flares}")
-    if counts.get("scores_mean_nothing"):
+    notes = _notes(model_file)
+    run.report(prepare_keras(notes.backend))
+    import keras
+
+    run.report(f"VGG16 with weights {notes.weights}, trained on {notes.image_format} images, flares "
+               f"{flare_text(notes.flare_size, notes.flare_window_hours)}")
+    if notes.scores_mean_nothing:
         run.report(MEANINGLESS)
     if len(paths) == 1:
         run.report("No figure is drawn for a VGG16 model: it has no features to show")
-    odds, refused = np.full(len(paths), np.nan), [""] * len(paths)
-    model = _load_model(model_file, counts)
-    reading = InputSettings(Path.cwd(), settings["image_format"], settings["gauss_range"], IMAGES_A_BATCH, n_jobs)
-    for batch in _batches(paths, reading, refused, run):
-        odds[batch.places] = _log_odds(model, batch.grey)
-    fit = counts.get("calibration")
-    probability = np.full(len(paths), np.nan)
-    if isinstance(fit, dict):
-        probability = Calibration(fit["slope"], fit["intercept"]).probability(odds)
+    odds, refused = np.full(len(paths), np.nan), {}
+    model = _load_model(model_file, notes)
+    head = model.layers[-1]
+    network = keras.Model(model.input, head.input)  # from the probabilities, log odds would end at 87
+    avoid_xla(network)
+    reading = InputSettings(Path.cwd(), notes.image_format, notes.gauss_range, IMAGES_A_BATCH, n_jobs)
+    endings = (".png",) if notes.image_format == "png" else (".fits", ".fits.gz")
+    for path in paths:
+        if not path.name.lower().endswith(endings):
+            refused[path] = f"image format: the model was trained on {notes.image_format} images"
+    fitting = np.flatnonzero([path not in refused for path in paths])
+    for batch in reported_batches([str(paths[place]) for place in fitting], reading, run, "VGG16",
+                                  lambda name, reason, detail: refused.update({Path(name): detail or reason})):
+        odds[fitting[batch.places]] = flare_log_odds(head, backbone_outputs(network, batch.grey))
+    probability = notes.calibration.probability(odds) if notes.calibration else np.full(len(paths), np.nan)
     return pd.DataFrame({"decision_value": odds, "probability": probability, "outside_training_range": "",
-                         "decision": np.where(np.isnan(odds), np.nan, odds > 0), "refused": refused})
+                         "decision": np.where(np.isnan(odds), np.nan, odds > 0),
+                         "refused": [refused.get(path, "") for path in paths]})
 
 
-def _notes(model_file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return settings and counts of the run that wrote a model."""
+def _notes(model_file: Path) -> ModelNotes:
+    """Return what the run that wrote a model noted."""
     require_file(model_file, "model")
-    notes = read_sidecar(model_file) or {}
-    settings, counts = notes.get("settings", {}), notes.get("counts", {})
-    if not {"gauss_range", "image_format"} <= set(settings):
-        raise UserError(f"model: '{model_file}.json' is missing or says no gauss_range and image_format; "
-                        "VGG_transfer_learning.py writes it beside the model: keep the two together")
-    return settings, counts
+    notes = read_sidecar(model_file) or {"settings": {}, "counts": {}}
+    try:
+        return ModelNotes(**notes["settings"] | notes["counts"])
+    except ValidationError as error:
+        (name, *_), reason = error.errors()[0]["loc"], error.errors()[0]["msg"]
+        raise UserError(f"model: '{model_file}.json' is missing or damaged ({name}: {reason}); "
+                        "VGG_transfer_learning.py writes it beside the model: keep the two together") from None
 
 
-def _load_model(model_file: Path, counts: dict[str, Any]) -> "keras.Model":
+def _load_model(model_file: Path, notes: ModelNotes) -> "keras.Model":
     """Return the model, or raise UserError unless it is one of stage 7 and the one that the notes are about."""
     import keras
 
@@ -446,33 +550,8 @@ def _load_model(model_file: Path, counts: dict[str, Any]) -> "keras.Model":
         raise UserError(f"model: '{model_file}' takes {model.input_shape} and gives {model.output_shape}, expected "
                         f"(n, {INPUT_PIXELS}, {INPUT_PIXELS}, 1) and (n, 2) as of VGG_transfer_learning.py")
     # sizes and times of files say nothing about copies
-    if counts.get("model_made_of", {}).get("head") != head_digest(model.layers[-1]):
+    if notes.model_made_of.get("head") != head_digest(model.layers[-1]):
         raise UserError(f"model: the head in '{model_file}' is not the one that '{model_file}.json' is about: its "
                         "gauss_range and calibration may be those of another training; start "
                         "VGG_transfer_learning.py again, or copy the two files of one run together")
-    avoid_xla(model)
     return model
-
-
-def _batches(paths: Sequence[Path], settings: InputSettings, refused: list[str], run: StageRun) -> Iterator[InputBatch]:
-    """Yield the images that can be used, by their places in `paths`; note why the others cannot."""
-    endings = (".png",) if settings.image_format == "png" else (".fits", ".fits.gz")
-    fitting, remarks = [place for place, path in enumerate(paths) if path.name.lower().endswith(endings)], []
-    for place in set(range(len(paths))) - set(fitting):
-        refused[place] = f"image format: the model was trained on {settings.image_format} images"
-    with run.progress(total=len(fitting), description="VGG16") as bar:
-        for batch in input_batches([str(paths[place]) for place in fitting], settings):
-            for place, reason, detail in batch.failures:
-                refused[fitting[place]] = f"{reason}: {detail}"
-            remarks += batch.remarks
-            yield batch._replace(places=np.array([fitting[place] for place in batch.places], int))
-            bar.update(len(batch.places) + len(batch.failures))
-    report_remarks(remarks, run)
-
-
-def _log_odds(model: "keras.Model", grey: np.ndarray) -> np.ndarray:
-    """Return the log odds of a flare of each image."""
-    if not len(grey):
-        return np.empty(0)
-    probability = np.asarray(model.predict_on_batch(grey[..., np.newaxis]), np.float64)
-    return np.diff(np.log(np.maximum(probability, np.finfo(np.float32).tiny)), axis=1)[:, 0]

@@ -8,14 +8,7 @@ import numpy as np
 import pandas as pd
 
 from general_code.images.label_file import read_list
-from general_code.images.names import (
-    CAMERAS,
-    NOT_A_NAME,
-    SERIES,
-    list_images,
-    parse_image_names,
-    where_images_are,
-)
+from general_code.images.names import CAMERAS, NOT_A_NAME, SERIES, list_images, parse_image_names, where_images_are
 from general_code.noaa.flares import NO_FLARE, EventList, ImageLabels, label_images
 from general_code.noaa.regions import region_codes, region_positions, whole_seconds
 from general_code.stage.files import UserError, atomic_path
@@ -36,19 +29,16 @@ def find_images(image_dir: Path, image_format: str) -> tuple[pd.DataFrame, list[
 
     Parameters
     ----------
-    image_dir : Path
-        Folder of `NNNN/*.fits` (or, without any, of `NNNN/*.png`), or a text file with one `NNNN/filename` a line.
-        Without any image it is a UserError.
-    image_format : {"fits", "png"}
-        Of the data set: PNG images cannot become FITS.
+    image_dir, image_format : Path, {"fits", "png"}
+        Folder of `NNNN/*.fits` (or, without any, of `NNNN/*.png`), or a text file with one `NNNN/filename` a line,
+        UserError without any image; format of the data set: PNG images cannot become FITS.
 
     Returns
     -------
-    pandas.DataFrame
+    pandas.DataFrame, list of Problem
         By region, time and camera, each image once: `source` (str, `NNNN/filename` as it stands), and the columns of
-        `parse_image_names`; of a folder also `bytes` and `modified_ns`.
-    list of Problem
-        What was excluded: foreign files, names that do not parse, second files of an image.
+        `parse_image_names`; of a folder also `bytes` and `modified_ns`. What was excluded: foreign files, names that
+        do not parse, second files of an image.
     """
     if image_dir.is_dir():
         files, problems = list_images(image_dir)
@@ -114,10 +104,9 @@ def select_images(images: pd.DataFrame, table: pd.DataFrame, max_latitude: float
         `source`, `region` and `time`, by region and time; rows of the region summaries.
     max_latitude, max_longitude : float
         [deg]; a position at the limit is out.
-    as_published : bool
-        The limits bind only on days whose summary lists the region, and a region's last image is out if of 00:00:00.
-    run : StageRun
-        Gets what is excluded, and counts and reports images without a position, or with an interpolated one.
+    as_published, run : bool, StageRun
+        The limits bind only on days whose summary lists the region, and a region's last image is out if of 00:00:00;
+        counts and reports images without a position, or with an interpolated one.
 
     Returns
     -------
@@ -163,18 +152,13 @@ def label_dataset(images: pd.DataFrame, events: EventList, flare_size: str, wind
 
     Parameters
     ----------
-    images : pandas.DataFrame
-        `region`, `time` [TAI] and `camera`, shape (m,).
-    events : EventList
-        Flares.
-    flare_size : str
-        Smallest class that counts.
-    window_hours : float
-        How long after the image a flare counts [h].
-    as_published : bool
-        Flares have the dates of their reports: no label depends on the days of maxima after midnight.
-    run : StageRun
-        Reports the images with a day without a report in their window, and the labels that those maxima change.
+    images, events : pandas.DataFrame, EventList
+        `region`, `time` [TAI] and `camera`, shape (m,); flares.
+    flare_size, window_hours : str, float
+        Smallest class that counts, and how long after the image [h].
+    as_published, run : bool, StageRun
+        Flares have the dates of their reports: no label depends on the days of maxima after midnight. Reports the
+        images with a day without a report in their window, and the labels that those maxima change.
 
     Returns
     -------
@@ -226,14 +210,10 @@ def report_contents(labelled: pd.DataFrame, size: str, figure: Path, run: StageR
 
     Parameters
     ----------
-    labelled : pandas.DataFrame
-        `region`, `time`, `latitude`, `longitude` and `flare_class`.
-    size : str
-        What counts, e.g. "flare >= C1.0 within 24 h".
-    figure : Path
-        The image file to write.
-    run : StageRun
-        Prints and counts.
+    labelled, size : pandas.DataFrame, str
+        `region`, `time`, `latitude`, `longitude` and `flare_class`; what counts, e.g. "flare >= C1.0 within 24 h".
+    figure, run : Path, StageRun
+        The image file to write; prints and counts.
 
     Returns
     -------

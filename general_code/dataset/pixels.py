@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from general_code.images.magnetograms import gauss_to_grey, read_magnetogram, resize_field, write_png
+from general_code.images.magnetograms import compile_decoder, gauss_to_grey, read_pixels, resize_field, write_png
 from general_code.stage.files import NOT_SUPPORTED, atomic_path, describe, remove_leftovers, require_free_space
 from general_code.stage.journal import FileState, Journal
 from general_code.stage.run import StageRun, parallel_results
@@ -63,20 +63,12 @@ def screen_images(image_dir: Path, images: pd.DataFrame, counts_file: Path, n_jo
 
     Parameters
     ----------
-    image_dir : Path
-        Folder of the images.
-    images : pandas.DataFrame
-        `source` (path in the folder), `bytes`, `modified_ns`; for PNG images `region` and `name`, too.
-    counts_file : Path
-        Counts of earlier runs; added to.
-    n_jobs : int
-        Worker processes; the result does not depend on their number.
-    run : StageRun
-        For progress, and to report what is reused.
-    max_nans : int, optional
-        No PNG is made of an image with more NaN pixels.
-    png : PngSettings, optional
-        Without, no PNG is made.
+    image_dir, images : Path, pandas.DataFrame
+        Folder, and its images: `source` (path in it), `bytes`, `modified_ns`; for PNG images `region` and `name`, too.
+    counts_file, n_jobs, run : Path, int, StageRun
+        Counts of earlier runs, added to; worker processes; reports what is reused.
+    max_nans, png : int, PngSettings, optional
+        No PNG is made of an image with more NaN pixels; without settings none at all.
 
     Returns
     -------
@@ -116,13 +108,19 @@ def screen_images(image_dir: Path, images: pd.DataFrame, counts_file: Path, n_jo
 def screen_image(task: ImageTask, max_nans: int = 0, png: PngSettings | None = None) -> Screened:
     """Read an image, count its NaN pixels, and write it as PNG if that is asked for and they are few enough."""
     try:
-        field = read_magnetogram(task.source, remarks := [])
+        image = read_pixels(task.source, remarks := [])
     except ValueError as error:
         return Screened(-1, (), UNREADABLE, str(error))
-    nans = int(np.count_nonzero(np.isnan(field)))
+    nans = image.without_value
     if task.png is None or nans > max_nans:
         return Screened(nans, tuple(remarks))
-    grey = gauss_to_grey(resize_field(np.nan_to_num(field), png.pixels), png.gauss_per_level)
+    field = image.field()
+    if nans or field is image.values:  # else from integers, all of them finite
+        np.nan_to_num(field, copy=False)
+    try:
+        grey = gauss_to_grey(resize_field(field, png.pixels), png.gauss_per_level)
+    except ValueError as error:
+        return Screened(nans, tuple(remarks), UNREADABLE, str(error))
     if task.replace or not os.path.lexists(task.png):
         write_png(task.png, grey)
     elif not _holds(task.png, grey):
@@ -169,7 +167,7 @@ def _png_note(png: PngSettings, size: int) -> str:
 def _holds(path: Path, grey: np.ndarray) -> bool:
     """Tell whether a PNG holds these grey levels."""
     try:
-        return np.array_equal(gauss_to_grey(read_magnetogram(path), 1.0), grey)
+        return np.array_equal(gauss_to_grey(read_pixels(path).values, 1.0), grey)
     except ValueError:
         return False
 
@@ -179,6 +177,7 @@ def _screen_batches(tasks: dict[int, ImageTask], max_nans: int, png: PngSettings
     """Yield results as they come, in any order."""
     if not tasks:
         return
+    compile_decoder()
     items = sorted(tasks.items())
     batches = [(dict(items[start:start + BATCH]), max_nans, png) for start in range(0, len(items), BATCH)]
     with run.progress(total=len(items), description="Reading images") as bar:
@@ -201,14 +200,11 @@ def transfer_images(sources: Sequence[Path], targets: Sequence[Path], transfer: 
 
     Parameters
     ----------
-    sources, targets : sequence of Path, shape (m,)
-        From where to where.
-    transfer : {"hardlink", "copy", "symlink"}
-        How; a link that is not possible, as across file systems, becomes a copy. What is there already stays as it is.
-    n_jobs : int
-        Threads.
-    run : StageRun
-        For progress, and to report how many became copies.
+    sources, targets, transfer : sequence of Path (the first two, of one length), {"hardlink", "copy", "symlink"}
+        From where to where, and how; a link that is not possible, as across file systems, becomes a copy. What is there
+        already stays as it is.
+    n_jobs, run : int, StageRun
+        Threads; reports how many became copies.
 
     Returns
     -------

@@ -26,11 +26,13 @@ from general_code.evaluation.scores import (
 )
 from general_code.images.names import parse_image_names
 from general_code.noaa.flares import EventList, persistence
+from general_code.stage.files import counted
 from general_code.stage.run import StageRun
 
 SPLITS = ("test", "validation", "training")
 SPLIT_FILES = {"training": "Train", "validation": "Validation", "test": "Test"}  # begin of the files' names
 PERSISTENCE_HOURS = (24, 48)
+PERSISTENCE_SIZE = "C1.0"  # of flares that persistence counts where the labels do not record their smallest
 NOT_AVAILABLE = "not available"
 VALIDATION_THRESHOLD = "threshold chosen on validation"
 
@@ -52,10 +54,8 @@ def split_file(folder: Path, split: str, suffix: str = "") -> Path:
 
     Parameters
     ----------
-    folder : Path
-        Of a stage's output, or of published files.
-    split, suffix : str
-        "training", "validation" or "test"; end of the file's name, such as `_png_224`.
+    folder, split, suffix : Path, str, str
+        Of a stage's output, or of published files; "training", "validation" or "test"; end of the name, as `_png_224`.
 
     Returns
     -------
@@ -70,17 +70,16 @@ def report_splits(regions: Sequence[str], classes: Sequence[int], split: Sequenc
 
     Parameters
     ----------
-    regions, classes, split : sequence, length n
-        Region, class (0 or 1) and split ("training", "validation" or "test") of each image.
-    run : StageRun
-        Its counts get {"regions", "images", "flaring_images"} under each split's name.
+    regions, classes, split, run : sequence of length n (the first three), StageRun
+        Of each image; the counts of the run get {"regions", "images", "flaring_images"} under each split's name.
     """
     regions, classes, split = (np.asarray(column) for column in (regions, classes, split))
     for name in SPLIT_FILES:
         inside = split == name
         images, flaring, distinct = int(inside.sum()), int(classes[inside].sum()), pd.unique(regions[inside]).size
         lacking = "" if 0 < flaring < images else "; one class only: no TSS, HSS or AUC" if images else "; no scores"
-        run.report(f"{name}: {distinct:,} regions, {images:,} images, {flaring:,} with a flare{lacking}")
+        run.report(f"{name}: {counted(distinct, 'regions')}, {counted(images, 'images')}, {flaring:,} with a flare"
+                   f"{lacking}")
         run.counts[name] = {"regions": distinct, "images": images, "flaring_images": flaring}
 
 
@@ -109,22 +108,15 @@ def forecast_rows(filenames: Sequence[str], truth, score, decision, split) -> pd
 
     Parameters
     ----------
-    filenames : sequence of str, length n
-        Image names as in the data set; `NNNN/` in front is dropped.
-    truth, score, decision : array_like, shape (n,)
-        Observed class, 0 or 1; what the decision was made from, finite; the classifier's own decision, 0 or 1.
-    split : str or sequence of str
-        "test", "validation" or "training", one for all or one a row.
+    filenames, truth, score, decision, split : array_like, shape (n,)
+        Image names as in the data set, `NNNN/` in front is dropped; observed class, 0 or 1; what the decision was made
+        from, finite; the classifier's own decision, 0 or 1; "test", "validation" or "training", or one text for all.
 
     Returns
     -------
     DataFrame
-        filename, region, time, class, score, decision, split; probability NaN until `calibrate`.
-
-    Raises
-    ------
-    ValueError
-        If a name gives no region or time, a split is unknown or a score not finite.
+        filename, region, time, class, score, decision, split; probability NaN until `calibrate`. ValueError if a name
+        gives no region or time, a split is unknown or a score not finite.
     """
     parsed = parse_image_names(filenames)  # with their folders, which may tell the region
     names = pd.Series(filenames, dtype="str").str.replace(r"^.*[/\\]", "", regex=True)
@@ -167,22 +159,14 @@ def evaluate_forecast(rows: pd.DataFrame, forecast: str, decision_rule: str, cal
 
     Parameters
     ----------
-    rows : DataFrame
-        As `calibrate` returns it.
-    forecast, decision_rule : str
-        Name of the forecast ("linear SVM") and of the origin of its decision ("decision at 0").
-    calibration : Calibration or None
-        As `calibrate` returns it.
-    flare_size : str
-        Smallest flare that counts ("C1.0"), for persistence.
-    events : EventList, optional
-        As `flares.read_event_list` returns it; without it persistence is "not available".
-    remarks : sequence of str, optional
-        Sentences for the reader of the statistics, which begin with them.
-    draws, seed : int
-        Bootstrap samples over regions, and their seed.
-    window_hours : float, optional
-        A flare within so many hours counts [h]; NaN where it is not known.
+    rows, forecast, decision_rule : DataFrame, str, str
+        As `calibrate` returns it; names of the forecast ("linear SVM") and of its decision ("decision at 0").
+    calibration, flare_size : Calibration or None, str
+        As `calibrate` returns it; smallest flare that counts ("C1.0"), "" where the labels do not record it:
+        persistence then counts flares of `PERSISTENCE_SIZE` or larger, and a remark says so.
+    events, remarks, draws, seed, window_hours : EventList or None, sequence of str, int, int, float
+        Without events persistence is "not available"; the statistics begin with the remarks; bootstrap samples over
+        regions, and their seed; a flare within so many hours counts [h], NaN where not known.
 
     Returns
     -------
@@ -194,8 +178,12 @@ def evaluate_forecast(rows: pd.DataFrame, forecast: str, decision_rule: str, cal
     training, validation = (rows[rows["split"] == split] for split in ("training", "validation"))
     climatology = float(training["class"].mean()) if len(training) else np.nan
     threshold = best_threshold(validation["class"], validation["score"])
-    report = {"remarks": list(remarks), "forecast": forecast, "decision_rule": decision_rule, "flare_size": flare_size,
-              "flare_window_hours": window_hours, "climatology": climatology, "validation_threshold": threshold,
+    unknown = [] if flare_size else ["The labels do not record their smallest flare size" + (
+        f": persistence counts flares of {PERSISTENCE_SIZE} or larger" if events is not None else "")]
+    report = {"remarks": [*remarks, *unknown], "forecast": forecast, "decision_rule": decision_rule,
+              "flare_size": flare_size, "flare_window_hours": window_hours,
+              "persistence_flare_size": flare_size or PERSISTENCE_SIZE,
+              "climatology": climatology, "validation_threshold": threshold,
               "calibration": None if calibration is None else {"slope": calibration.slope,
                                                                "intercept": calibration.intercept},
               "bootstrap": {"unit": "region", "samples": draws, "level": LEVEL, "seed": seed},
@@ -203,7 +191,7 @@ def evaluate_forecast(rows: pd.DataFrame, forecast: str, decision_rule: str, cal
     for split in SPLITS:
         part = rows[rows["split"] == split]
         rules = {f"persistence {hours} h": None if events is None else persistence(
-            part["region"].to_numpy(), part["time"].to_numpy(), events, hours, flare_size)
+            part["region"].to_numpy(), part["time"].to_numpy(), events, hours, report["persistence_flare_size"])
             for hours in PERSISTENCE_HOURS}
         names = f"{forecast}, {decision_rule}", f"{forecast}, {VALIDATION_THRESHOLD}"
         report["splits"][split] = _evaluate_split(part, names, threshold, rules, {

@@ -27,7 +27,7 @@ from general_code.evaluation.scores import (
     format_score,
     roc_auc,
 )
-from general_code.stage.files import UserError, atomic_path, atomic_write, write_csv
+from general_code.stage.files import UserError, atomic_path, atomic_write, counted, write_csv
 from general_code.stage.run import StageRun
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SCORES = DECISION_SCORES + PROBABILITY_SCORES
 NAME_WIDTH, COLUMN_WIDTH = 50, 15  # of the tables in the statistics text
+NARROWEST = 0.2  # of an axis of scores
 TOO_FEW = "too few regions for an interval"
 PREDICTION_COLUMNS = ["filename", "class", "probability", "decision", "split"]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -43,18 +44,15 @@ GREY = "#767676"
 
 
 def write_evaluation(report: dict, rows: pd.DataFrame, statistics: Path, name: str, run: StageRun) -> None:
-    """Write all outputs of an evaluated forecast, and report the scores of the test images.
+    """Write all outputs of an evaluated forecast, and report remarks, rules, scores of the test images, and verdict.
 
     Parameters
     ----------
     report, rows : dict, DataFrame
         As `evaluate_forecast` and `calibrate` return them.
-    statistics : Path
-        The text file `*.txt`; beside it go the JSON (same name with `.json`), predictions and figures.
-    name : str
-        Predictions are `predictions_{name}.csv`, figures `scores_{name}.png`, `roc_…`, `reliability_…`.
-    run : StageRun
-        For remarks, scores and verdict.
+    statistics, name, run : Path, str, StageRun
+        The text file `*.txt`; beside it go the JSON (same name with `.json`), `predictions_{name}.csv` and the figures
+        `scores_{name}.png`, `roc_…`, `reliability_…`.
     """
     rows = rows if rows["filename"].is_monotonic_increasing else rows.sort_values("filename", kind="stable")
     write_csv(statistics.with_name(f"predictions_{name}.csv"), rows[PREDICTION_COLUMNS])
@@ -65,7 +63,7 @@ def write_evaluation(report: dict, rows: pd.DataFrame, statistics: Path, name: s
         save_figure(figure, statistics.with_name(f"{kind}_{name}.png"))
     with atomic_write(statistics) as file:
         file.write(statistics_text(report))
-    for line in [*report["remarks"], f"Scores of all splits in {statistics}", *summary_lines(report)]:
+    for line in [*report["remarks"], *_rules(report), f"Scores of all splits in {statistics}", *summary_lines(report)]:
         run.report(line)
 
 
@@ -110,26 +108,39 @@ def _against(rule: str, difference: dict) -> str:
 
 def statistics_text(report: dict) -> str:
     """Return the report as a text for reading."""
-    threshold, draws = report["validation_threshold"], report["bootstrap"]["samples"]
-    flares = flare_text(report["flare_size"], report["flare_window_hours"])
+    outside, hours = report["images_outside_event_list"], max(PERSISTENCE_HOURS)
     lines = [*report["remarks"], verdict(report), "",
-             f"Forecast: {report['forecast']}; flares: {flares}",
-             f"Decision: {report['decision_rule']}; threshold chosen on validation (largest TSS): "
-             + (NOT_DEFINED if np.isnan(threshold) else f"score > {threshold:.6g}"),
-             f"Probability: {_calibration_text(report['calibration'])}",
+             f"Forecast: {report['forecast']}; flares: {_flares(report)}", *_rules(report),
              f"Climatology: {format_score(report['climatology'])}, the fraction of flaring training images",
-             f"Second lines, where there are any: 95 % intervals of {draws:,} bootstrap samples over regions"]
-    if report["images_outside_event_list"]:
-        lines.append(f"Persistence: {report['images_outside_event_list']:,} images have a day without known flares or "
-                     f"reports in the {max(PERSISTENCE_HOURS)} h before them, and count as quiet then")
+             "Persistence: not available, there is no event list" if outside is None else
+             f"Persistence: a flare of {report['persistence_flare_size']} or larger in the hours before the image"
+             + (f"; {counted(outside, 'images')} with a day without known flares or reports in the {hours} h before, "
+                "which counts as quiet" if outside else ""),
+             f"Second lines, where there are any: 95 % intervals of {report['bootstrap']['samples']:,} bootstrap "
+             "samples over regions"]
     for split in SPLITS:
         part = report["splits"][split]
-        lines += ["", f"{split}: {part['regions']:,} regions, {part['images']:,} images, "
+        lines += ["", f"{split}: {counted(part['regions'], 'regions')}, {counted(part['images'], 'images')}, "
                       f"{part['flaring_images']:,} with a flare"]
         lines += score_table(part["forecasts"])
         if _without_interval(part["forecasts"]):
             lines.append(f"{TOO_FEW}: it needs {MIN_REGIONS} of each class that the score counts")
     return "\n".join(lines) + "\n"
+
+
+def _flares(report: dict) -> str:
+    """Describe what is forecast."""
+    return flare_text(report["flare_size"], report["flare_window_hours"])
+
+
+def _rules(report: dict) -> list[str]:
+    """Return two lines: where the decisions and the probabilities come from, or why there are none."""
+    threshold, part = report["validation_threshold"], report["splits"]["validation"]
+    reason = ("no images there" if not part["images"] else "one class only there"
+              if part["flaring_images"] in (0, part["images"]) else "all scores there are equal")
+    chosen = f"{NOT_DEFINED}: {reason}" if np.isnan(threshold) else f"score > {threshold:.6g}"
+    return [f"Decision: {report['decision_rule']}; threshold chosen on validation (largest TSS): {chosen}",
+            f"Probability: {_calibration_text(report['calibration'])}"]
 
 
 def _calibration_text(calibration: dict | None) -> str:
@@ -208,12 +219,7 @@ def save_figure(figure: "Figure", path: Path) -> None:
     Parameters
     ----------
     figure, path : matplotlib Figure, Path
-        What to save and where; the suffix says the format, PNG without one.
-
-    Raises
-    ------
-    UserError
-        For a suffix that is no format of matplotlib's.
+        What to save and where; the suffix says the format, PNG without one, and UserError for an unknown one.
     """
     kind, kinds = path.suffix.lower().lstrip(".") or "png", figure.canvas.get_supported_filetypes()
     if kind not in kinds:
@@ -225,20 +231,18 @@ def save_figure(figure: "Figure", path: Path) -> None:
 def evaluation_figures(report: dict, rows: pd.DataFrame) -> dict[str, "Figure"]:
     """Draw scores, ROC curve and reliability of the test images."""
     test, part = rows[rows["split"] == "test"], report["splits"]["test"]
-    size = f"{part['images']:,} test images of {part['regions']:,} regions"
+    size = f"{counted(part['images'], 'images')} of {counted(part['regions'], 'regions')}, flares {_flares(report)}"
     points = {name: (s["TPR"], s["TNR"]) for name, s in part["forecasts"].items()
               if not isinstance(s, str) and name != "climatology"}
     figures = {"scores": new_figure(9, 4), "roc": new_figure(6, 6), "reliability": new_figure(6, 6)}
     plot_scores(figures["scores"].subplots(), part["forecasts"])
     plot_roc(figures["roc"].subplots(), {report["forecast"]: (test["class"], test["score"])}, points)
     plot_reliability(figures["reliability"].subplots(), test["class"], test["probability"], report["climatology"])
-    flares = flare_text(report["flare_size"], report["flare_window_hours"])
     sentence = "\n".join(textwrap.fill(part, 90) for part in verdict(report).replace("; ", ";\n").split("\n"))
-    titles = {"scores": f"{sentence}\n{size}, flares {flares}",
-              "roc": f"{report['forecast']}: ROC curve, test images\n{size}, flares {flares}",
-              "reliability": f"{report['forecast']}: reliability of the probabilities\n{size}, flares {flares}"}
+    titles = {"scores": sentence, "roc": f"{report['forecast']}: ROC curve, test images",
+              "reliability": f"{report['forecast']}: reliability of the probabilities, test images"}
     for name, figure in figures.items():
-        figure.suptitle(titles[name], fontsize="medium")
+        figure.suptitle(f"{titles[name]}\n{size}", fontsize="medium")
     return figures
 
 
@@ -247,13 +251,9 @@ def plot_scores(ax: "Axes", forecasts: dict[str, dict | str], scores: Sequence[s
 
     Parameters
     ----------
-    ax : matplotlib Axes
-        To draw into.
-    forecasts : dict
-        {name: {score: value, "intervals": {score: (low, high)}}}. A forecast that is a text ("not available") and a
-        score that is NaN are written as such in their line; a score that a forecast does not have is not drawn.
-    scores : sequence of str
-        Which scores to draw, one colour each.
+    ax, forecasts, scores : matplotlib Axes, dict, sequence of str
+        {name: {score: value, "intervals": {score: (low, high)}}}, and which scores to draw. A forecast that is a text
+        ("not available") and a NaN are written as such; a score that a forecast does not have is not drawn.
 
     Returns
     -------
@@ -267,6 +267,8 @@ def plot_scores(ax: "Axes", forecasts: dict[str, dict | str], scores: Sequence[s
             _draw_score(ax, i + offset, forecasts[name], score, COLOURS[j], above=j < len(scores) / 2)
         ax.plot([], [], "o", color=COLOURS[j], label=score)
     ax.axvline(0, color=GREY, linewidth=0.8)
+    if np.ptp(ax.get_xlim()) < NARROWEST:  # nothing but zeros, or nothing at all
+        ax.set_xlim(-1, 1)
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlabel("score (bar: 95 % of bootstrap samples over regions)")
@@ -293,10 +295,7 @@ def _draw_score(ax: "Axes", y: float, forecast: dict | str, score: str, colour: 
 
 
 def plot_roc(ax: "Axes", curves: dict[str, tuple], points: dict[str, tuple[float, float]]) -> "Axes":
-    """Draw ROC curves {name: (truth, score)} with their areas, and yes/no forecasts {name: (TPR, TNR)} as points.
-
-    A curve with a single class is named in the legend as not defined; points that are not defined are skipped.
-    """
+    """Draw ROC curves {name: (truth, score)} with their areas, and yes/no forecasts {name: (TPR, TNR)} as points."""
     from sklearn.metrics import roc_curve
 
     for i, (name, (truth, score)) in enumerate(curves.items()):
@@ -337,10 +336,7 @@ def plot_reliability(ax: "Axes", truth, probability, climatology: float = np.nan
 
 
 def reliability_curve(truth, probability, bins: int = 10) -> pd.DataFrame:
-    """Return count, mean forecast `probability` and observed `frequency` in bins of equal width over 0..1.
-
-    The last bin includes 1; rows without a probability (NaN) are skipped; an empty bin has NaN.
-    """
+    """Return count, mean `probability` and observed `frequency` in bins of equal width over 0..1, NaN if empty."""
     rows = pd.DataFrame({"frequency": np.asarray(truth, float), "probability": np.asarray(probability, float)})
     rows = rows[rows["probability"].notna()]
     grouped = rows.groupby(np.minimum((rows["probability"] * bins).astype(int), bins - 1))

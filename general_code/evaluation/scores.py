@@ -45,12 +45,8 @@ def skill_scores(truth, decision) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        "TPR", "TNR", "HSS", "TSS"; NaN where a score is not defined (one class only: HSS, TSS, a rate).
-
-    Raises
-    ------
-    ValueError
-        If the lengths differ or a value is neither 0 nor 1.
+        "TPR", "TNR", "HSS", "TSS"; NaN where a score is not defined (one class only: HSS, TSS, a rate). ValueError if
+        the lengths differ or a value is neither 0 nor 1.
     """
     truth, decision = _classes(truth, "truth"), _classes(decision, "decision")
     check_consistent_length(truth, decision)
@@ -71,10 +67,8 @@ def brier_scores(truth, probability, climatology: float) -> dict[str, float]:
 
     Parameters
     ----------
-    truth, probability : array_like, shape (n,)
-        Observed class, 0 or 1, and its forecast probability, or NaN.
-    climatology : float
-        Fraction of flaring images among the training rows.
+    truth, probability, climatology : array_like of shape (n,) (the first two), float
+        Observed class, 0 or 1; its forecast probability, or NaN; fraction of flaring images among the training rows.
 
     Returns
     -------
@@ -155,10 +149,7 @@ def format_score(score: float | None, decimals: int = 3) -> str:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Platt's sigmoid: probability = 1 / (1 + exp(-(slope score + intercept))).
-
-    A slope of 0 says that the score carries no information on the validation rows.
-    """
+    """Platt's sigmoid, 1 / (1 + exp(-(slope score + intercept))), of slope 0 where the score tells nothing."""
 
     slope: float
     intercept: float
@@ -204,10 +195,7 @@ def fit_calibration(truth, score, regions: Sequence[str]) -> Calibration | None:
 
 
 class ScoredForecast(NamedTuple):
-    """Scores of a forecast, NaN where not defined, and the same scores of samples of its regions, shape (draws,).
-
-    A score that the forecast does not have (no decision, no probability) is in neither.
-    """
+    """The scores that a forecast has, NaN where not defined, and those of samples of its regions, shape (draws,)."""
 
     scores: dict[str, float]
     samples: dict[str, np.ndarray]
@@ -217,19 +205,14 @@ class ScoredForecast(NamedTuple):
         return {name: _interval(samples) for name, samples in self.samples.items()}
 
     def difference(self, other: "ScoredForecast", name: str) -> tuple[float, float, float]:
-        """Return a score minus that of another forecast of the same images, with its 95 % interval.
-
-        The same regions are in each sample of both: an interval that excludes 0 says that the forecasts differ.
-        """
+        """Return a score minus that of another forecast of the same images, and its 95 % interval (paired samples)."""
         interval = _interval(self.samples[name] - other.samples[name])
         return self.scores[name] - other.scores[name], *interval
 
 
 def score_forecast(truth, regions: Sequence[str], decision=None, probability=None, score=None, *,
                    climatology: float = np.nan, draws: int = 1000, seed: int = 0) -> ScoredForecast:
-    """All scores of a forecast, and those of samples of its regions.
-
-    A sample is as many regions as there are, drawn with replacement, with all images of each.
+    """All scores of a forecast, and those of samples: as many regions as it has, with replacement, all images of each.
 
     Parameters
     ----------
@@ -238,20 +221,15 @@ def score_forecast(truth, regions: Sequence[str], decision=None, probability=Non
     decision, probability, score : array_like, shape (n,), optional
         Forecast class, for TPR, TNR, HSS, TSS; forecast probability, for Brier and BSS (NaN where one is NaN); what AUC
         is computed from, else the probability. Without them the forecast does not have these scores.
-    climatology : float
-        Fraction of flaring images among the training rows, for BSS.
-    draws, seed : int
-        Number of samples and seed of the draw: the same regions are drawn whatever the forecast.
+    climatology, draws, seed : float, int, int
+        Fraction of flaring images among the training rows, for BSS; number of samples and seed of the draw: the same
+        regions are drawn whatever the forecast.
 
     Returns
     -------
     ScoredForecast
         Samples are NaN where they leave a score undefined, and with fewer than `MIN_REGIONS` regions of its classes.
-
-    Raises
-    ------
-    ValueError
-        If the lengths differ or a class is neither 0 nor 1.
+        ValueError if the lengths differ or a class is neither 0 nor 1.
     """
     ranking, scores = probability if score is None else score, {}
     if decision is not None:

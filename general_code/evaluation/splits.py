@@ -19,7 +19,7 @@ import pandas as pd
 
 from general_code.evaluation.evaluate import either_spelling
 from general_code.noaa.regions import region_number
-from general_code.stage.files import UserError, atomic_write, is_set, read_lines
+from general_code.stage.files import UserError, atomic_write, counted, is_set, read_lines
 from general_code.stage.run import StageRun, output_lock, read_sidecar
 
 LISTS = {"test": "List_of_AR_in_Test_Data_by_AR.csv", "validation": "List_of_AR_in_Validation_data_by_AR.csv",
@@ -80,12 +80,8 @@ def read_region_list(path: Path) -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Four-digit numbers, each once, in the order of the file; empty for an empty file.
-
-    Raises
-    ------
-    UserError
-        Names file and line of a row that is not a region number, and a file that is not a text.
+        Four-digit numbers, each once, in the order of the file; empty for an empty file. UserError, with its line, for
+        a row that is no region number.
     """
     regions = {}
     lines = read_lines(path)
@@ -107,36 +103,33 @@ def read_region_lists(test_ar_list: Path, validation_ar_list: Path, train_ar_lis
 
     Parameters
     ----------
-    test_ar_list, validation_ar_list, train_ar_list : Path
-        Files of region numbers; the training list may be "" for none. One that is not the default has to exist.
-    fallback_dir : Path, optional
-        When none of the three exists, files of the same names in this folder are taken.
+    test_ar_list, validation_ar_list, train_ar_list, fallback_dir : Path
+        Files of region numbers; the training list may be "" for none. One that is not the default has to exist. When
+        none of the three exists, files of the same names in the folder are taken.
 
     Returns
     -------
     RegionLists or None
-        None when none of the lists exists.
-
-    Raises
-    ------
-    UserError
-        When a list other than the default, or the test or validation list beside another, does not exist.
+        None when none of the lists exists. UserError when a list other than the default, or the test or validation list
+        beside another, does not exist: it names all of them.
     """
     named = dict(zip(SETTINGS, (test_ar_list, validation_ar_list, train_ar_list), strict=True))
     found = {split: either_spelling(path) for split, path in named.items() if is_set(path)}
-    for split, path in found.items():
-        if not path.is_file() and path != DEFAULT_FOLDER / LISTS[split]:
-            raise UserError(f"{SETTINGS[split]}: expected a list of regions at '{named[split]}' (from {Path.cwd()}), "
-                            f"found {'a folder' if path.is_dir() else 'nothing'}; correct the setting")
+    wrong = [f"{SETTINGS[split]}: expected a list of regions at '{named[split]}' (from {Path.cwd()}), found "
+             f"{'a folder' if path.is_dir() else 'nothing'}; correct the setting"
+             for split, path in found.items() if not path.is_file() and path != DEFAULT_FOLDER / LISTS[split]]
+    if wrong:
+        raise UserError("; ".join(wrong))
     if is_set(fallback_dir) and not any(path.is_file() for path in found.values()):
         found = {split: either_spelling(fallback_dir / LISTS[split]) for split in found}
     present = {split: path for split, path in found.items() if path.is_file()}
     if not present:
         return None
-    for split in ("test", "validation"):
-        if split not in present:
-            raise UserError(f"{SETTINGS[split]}: no file at '{found[split]}', but '{next(iter(present.values()))}' "
-                            "exists; give the test and the validation list, or none of the three for a seeded draw")
+    if lacking := [split for split in ("test", "validation") if split not in present]:
+        places = "', '".join(str(found[split]) for split in lacking)
+        raise UserError(f"{', '.join(SETTINGS[split] for split in lacking)}: no file at '{places}', but "
+                        f"'{next(iter(present.values()))}' exists; give the test and the validation list, or none of "
+                        "the three for a seeded draw")
     lists = {split: read_region_list(path) for split, path in present.items()}
     drawn = is_set(fallback_dir) and (fallback_dir / f"{DRAW_RECORD}.json").is_file() and (
         present["test"].parent == fallback_dir)
@@ -166,29 +159,28 @@ def assign_splits(regions: Sequence[str], lists: RegionLists) -> np.ndarray:
 def report_unlisted(regions: Sequence[str], lists: RegionLists, run: StageRun) -> None:
     """Report regions that are in no list, where their images go and what to do, and listed regions without an image.
 
+    UserError when there is a training list and no image is of a region in the lists. What a split without images
+    leaves open is "not defined" in the scores.
+
     Parameters
     ----------
-    regions, lists : sequence of str (length n), RegionLists
-        Four-digit region of each image, and the lists as read or drawn.
-    run : StageRun
-        Its counts get "regions_in_no_list".
-
-    Raises
-    ------
-    UserError
-        When there is a training list and no image is of a region in the lists.
+    regions, lists, run : sequence of str (length n), RegionLists, StageRun
+        Four-digit region of each image; the lists as read or drawn; its counts get "regions_in_no_list".
     """
     regions = pd.Series(np.asarray(regions, dtype=object))
     present = set(regions)
     unlisted = sorted(present.difference(*(members for _, members in lists.items())))
     run.counts["regions_in_no_list"] = len(unlisted)
     if lists.training is not None and len(unlisted) == len(present):
-        raise UserError(f"none of the {len(present):,} regions of the images is in the lists {lists.source}: they are "
-                        f"of another data set; {_remedy(lists)}")
+        raise UserError(f"none of the {counted(len(present), 'regions')} of the images is in the lists {lists.source}: "
+                        f"they are of another data set; {_remedy(lists)}")
     if unlisted:
-        fate, advice = ("go to training", "") if lists.training is None else ("are skipped", f"; {_remedy(lists)}")
-        run.report(f"{len(unlisted):,} regions ({int(regions.isin(unlisted).sum()):,} images) are in no list and "
-                   f"{fate}: {', '.join(unlisted[:NAMED])}{', …' if len(unlisted) > NAMED else ''}{advice}")
+        verb, goes = ("is", "goes") if len(unlisted) == 1 else ("are", "go")
+        fate, advice = (f"{goes} to training", "") if lists.training is None else (
+            f"{verb} skipped", f"; {_remedy(lists)}")
+        run.report(f"{counted(len(unlisted), 'regions')} ({counted(int(regions.isin(unlisted).sum()), 'images')}) "
+                   f"{verb} in no list and {fate}: {', '.join(unlisted[:NAMED])}"
+                   f"{', …' if len(unlisted) > NAMED else ''}{advice}")
     absent = {split: len(set(members) - present) for split, members in lists.items()}
     foreign = [split for split, members in lists.items() if members and absent[split] == len(members)]
     if foreign:
@@ -197,7 +189,8 @@ def report_unlisted(regions: Sequence[str], lists: RegionLists, run: StageRun) -
     for split, members in lists.items():
         if absent[split] and split not in foreign:
             verb = "has" if absent[split] == 1 else "have"
-            run.report(f"{absent[split]:,} of the {len(members):,} regions in the {split} list {verb} no image")
+            run.report(f"{absent[split]:,} of the {counted(len(members), 'regions')} in the {split} list {verb} no "
+                       "image")
 
 
 def _remedy(lists: RegionLists) -> str:
@@ -215,26 +208,22 @@ def choose_lists(regions: Sequence[str], flaring: Sequence[bool], list_files: tu
                  output_dir: Path, draw: Draw, run: StageRun) -> RegionLists:
     """Read the lists of regions, or those that an earlier run drew into the output folder, or draw them.
 
+    UserError for `redraw` where the lists were not drawn, or were changed since, and for fewer than three regions.
+
     Parameters
     ----------
     regions, flaring : sequence, length n
         Four-digit region of each image, and whether a flare follows it.
-    list_files : tuple of Path
-        Test, validation and training list, as `read_region_lists` takes them.
-    output_dir, draw : Path, Draw
-        The folder of stage 5, where drawn lists stand under the published names; how to draw.
-    run : StageRun
-        Reports which lists are used, or what is drawn.
+    list_files, output_dir : tuple of Path, Path
+        Test, validation and training list, as `read_region_lists` takes them; the folder of stage 5, where drawn lists
+        stand under the published names.
+    draw, run : Draw, StageRun
+        How to draw; reports which lists are used, or what is drawn.
 
     Returns
     -------
     RegionLists
         Training regions are None only where lists without a training list were read.
-
-    Raises
-    ------
-    UserError
-        For `redraw` where the lists were not drawn, or were changed since; with fewer than three regions to draw from.
     """
     lists = read_region_lists(*list_files, fallback_dir=output_dir)
     again = lists is not None and draw.redraw

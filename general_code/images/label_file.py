@@ -6,64 +6,73 @@ that are not used are reported, by every stage in the same words.
 """
 
 import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from general_code.images.names import (
     ENDINGS,
+    NAMES_A_BLOCK,
     NOT_A_NAME,
     SERIES,
-    list_images,
+    image_keys,
+    image_stems,
+    list_files,
     parse_image_names,
     where_images_are,
 )
 from general_code.noaa.flares import FLARE_CLASS, NO_FLARE, peak_flux
-from general_code.stage.files import UserError, read_lines, require_file
+from general_code.stage.files import UserError, check_all, read_lines, require_file
 from general_code.stage.run import Problem, StageRun, read_sidecar
 
-STAGE_3_FLARE_SIZE = "C1.0"  # generate_dataset's default, where no sidecar tells
 NOT_A_LABEL = "label not understood"
 NO_FLARE_CLASS = "label 1 in place of a flare class"  # in all flaring lines, it is an error
 REPEATED = "label repeated"
 NO_IMAGE = "label without an image"
 _HEADER = r"(?:file|image)?[ _]?(?:name|file|image|path)s?"  # what the first column of a list may be called
+_IN_A_NAME = {"flare_window_hours": r"_(\d+(?:\.\d+)?)hr(?![a-z])", "max_latitude_deg": r"(?:^|_)Lat(\d+)_",
+              "max_longitude_deg": r"(?:^|_)Lon(\d+)_"}  # how published names say it
+_COLUMNS = ("filename", "listed", "class", "key", "image", "region", "time", "camera")
 _AROUND = " \"',"  # what may stand around a name or a class: quotes, and the separators of empty columns
 _CLASSES = {"flare": rf"0(?:\.0*)?|{FLARE_CLASS}", "binary": r"[01](?:\.0*)?", "": ".*"}
 _EXPECTED = {"flare": "'name,0' or 'name,C4.7'", "binary": "'name,0' or 'name,1'", "": "a file name"}
 
 
 def read_label_file(label_file: Path, setting: str = "label_file", classes: str = "flare",
-                    any_name: bool = False) -> tuple[pd.DataFrame, list[Problem]]:
+                    any_name: bool = False,
+                    columns: Sequence[str] = _COLUMNS) -> tuple[pd.DataFrame, list[Problem]]:
     """Read the images of a list: a million in a few seconds.
 
     Parameters
     ----------
-    label_file : Path
-        `filename,class` a line.
-    setting : str, optional
-        Its setting, for the messages.
+    label_file, setting : Path, str
+        `filename,class` a line, and the setting that names it, for the messages.
     classes : {"flare", "binary", ""}, optional
         `0` or e.g. `C4.7`; 0 or 1; none: what follows the names is ignored.
     any_name : bool, optional
         Keep also names that are not a magnetogram's of a region.
+    columns : sequence of str, optional
+        Which of those below, `listed`, `class` and `key` among them: all of a million take 250 MB.
 
     Returns
     -------
     pandas.DataFrame
         In the file's order, each image once: `filename` (str, without folder; a name without a region gets that of its
         folder, one without an extension .fits), `listed` (str, the path as it stands, with slashes), `class` (str; int8
-        when binary; "" without classes), `image` (str, as `image_stems`), `region`, `time` (TAI) and `camera`.
+        when binary; "" without classes), `key` and `image` (as `image_keys` and `image_stems`), `region`, `time` (TAI)
+        and `camera`.
+        UserError when there is no such file, no line names an image, or the classes are of the other kind.
     list of Problem
         Lines that are not used.
-
-    Raises
-    ------
-    UserError
-        When there is no such file, no line names an image, or the classes are of the other kind.
     """
-    table, problems = _read(label_file, setting, classes, any_name)
+    table, problems = _read(label_file, setting, classes, any_name, columns)
     if table.empty:
         raise UserError(f"{setting}: no image in {label_file}; set --{setting.replace('_', '-')}")
     return table, problems
@@ -74,23 +83,23 @@ def read_image_lists(files: dict[str, Path], run: StageRun) -> pd.DataFrame:
 
     Parameters
     ----------
-    files : dict of str to Path
-        From split ("training", "validation", "test") to its list, `filename,class` with 0 or 1.
-    run : StageRun
-        Gets the lines that are not used.
+    files, run : dict of str to Path, StageRun
+        From split ("training", "validation", "test") to its list, `filename,class` with 0 or 1; gets the lines that are
+        not used.
 
     Returns
     -------
     pandas.DataFrame
-        As `read_label_file`, and `split` (str). A list may be empty but for its header; all of them, or a region in two
-        lists, make a UserError.
+        As `read_label_file`, and `split` (str). A list may be empty but for its header; UserError for lists that do not
+        exist, for all of them empty, and for a region in two lists.
     """
+    settings = {split: "train_file" if split == "training" else f"{split}_file" for split in files}
+    check_all(*(partial(require_file, path, settings[split]) for split, path in files.items()))
     tables = []
     for split, path in files.items():
-        table, problems = _read(path, "train_file" if split == "training" else f"{split}_file", "binary")
+        table, problems = _read(path, settings[split], "binary")
         tables.append(table.assign(split=split))
-        for problem in problems:
-            run.exclude(*problem)
+        run.exclude_all(problems)
     images = pd.concat(tables, ignore_index=True)
     if images.empty:
         raise UserError(f"no image in {', '.join(map(str, files.values()))}; make the lists with "
@@ -110,40 +119,33 @@ def find_labelled_images(label_file: Path, dataset_dir: Path, image_format: str,
 
     Parameters
     ----------
-    label_file, dataset_dir : Path
-        `filename,class` a line; folder of `NNNN/*.fits` or `NNNN/*.png`, or of the images themselves.
-    image_format : {"fits", "png"}
-        Which images.
-    run : StageRun
-        Gets the exclusions.
+    label_file, dataset_dir, image_format, run : Path, Path, {"fits", "png"}, StageRun
+        `filename,class` a line; holds `NNNN/*.fits` or `NNNN/*.png`, or the images themselves; gets the exclusions.
 
     Returns
     -------
     pandas.DataFrame
         Images with a label, each once, by name: `filename`, `source` (str, path in `dataset_dir`), `bytes` and
-        `modified_ns` (int64, -1 where the file cannot be reached) and `class` (str).
-
-    Raises
-    ------
-    UserError
-        When there is no image of this format, no label, or none that belong together, or the classes are 0 and 1 only.
+        `modified_ns` (int64, -1 where the file cannot be reached) and `class` (str). UserError when there is no image
+        of this format, no label, or none that belong together, or the classes are 0 and 1 only.
     """
+    # before the images, since the text of the list takes as much memory as their table
+    labels, problems = read_label_file(label_file, any_name=True, columns=("listed", "class", "key"))
     images = _each_once(dataset_dir, image_format, run)
-    labels, problems = read_label_file(label_file, any_name=True)
-    for problem in problems:
-        run.exclude(*problem)
+    run.exclude_all(problems)
     _report_other_format(labels, image_format, dataset_dir, run)
-    partners = labels[["image"]].merge(images[["image", "source"]], on="image", how="left")["source"]
-    for name in labels["filename"][partners.isna()]:
+    partners = pd.Index(labels["key"]).get_indexer(images.pop("key"))
+    alone = labels["listed"].iloc[np.setdiff1d(np.arange(len(labels)), partners)].reset_index(drop=True)
+    for name in _file_names(parse_image_names(alone).assign(path=alone)):
         run.exclude(name, NO_IMAGE, subject="labels")
-    table = images.merge(labels[["image", "class"]], on="image", how="left")
-    for name in table["filename"][table["class"].isna()]:
+    images["filename"] = images["source"].str.replace("^.*/", "", regex=True)
+    for name in images["filename"][partners < 0]:
         run.exclude(name, "image without a label", subject="images")
-    table = table[table["class"].notna()].drop(columns="image")
+    table = images[partners >= 0].assign(**{"class": labels["class"].array[partners[partners >= 0]]})
     if table.empty:
-        raise UserError(f"{label_file}: no line names an image of '{dataset_dir}'; set --dataset-dir and --label-file "
-                        "to what generate_dataset wrote in one run")
-    return table.sort_values("filename", ignore_index=True)
+        raise UserError(f"{label_file}: no line names an image of '{dataset_dir}'; {where_images_are(dataset_dir)}set "
+                        "--dataset-dir and --label-file to what generate_dataset wrote in one run")
+    return table.reset_index(drop=True)
 
 
 def match_images(table: pd.DataFrame, dataset_dir: Path, image_format: str, run: StageRun) -> pd.DataFrame:
@@ -153,12 +155,9 @@ def match_images(table: pd.DataFrame, dataset_dir: Path, image_format: str, run:
     ----------
     table : pandas.DataFrame
         `image` (str, as `image_stems`), and what else belongs to the images.
-    dataset_dir : Path
-        Holds `NNNN/*.fits` or `NNNN/*.png`, or the images themselves; without any it is a UserError.
-    image_format : {"fits", "png"}
-        Which images.
-    run : StageRun
-        Gets the folders that cannot be read, and second files of an image.
+    dataset_dir, image_format, run : Path, {"fits", "png"}, StageRun
+        Holds `NNNN/*.fits` or `NNNN/*.png`, or the images themselves: without any it is a UserError; gets the folders
+        that cannot be read, and second files of an image.
 
     Returns
     -------
@@ -168,8 +167,10 @@ def match_images(table: pd.DataFrame, dataset_dir: Path, image_format: str, run:
     """
     images = _each_once(dataset_dir, image_format, run)
     # nullable: of int64 a merge with gaps would make float64, which rounds nanoseconds
-    images = images.drop(columns="filename").astype({"bytes": "Int64", "modified_ns": "Int64"})
-    found = table.merge(images, on="image", how="left").fillna({"source": "", "bytes": -1, "modified_ns": -1})
+    images = images.astype({"bytes": "Int64", "modified_ns": "Int64"})
+    keyed = table.assign(key=image_keys(table["image"] + ".fits"))  # an extension, since one would be taken off
+    found = keyed.merge(images, on="key", how="left").drop(columns="key")
+    found = found.fillna({"source": "", "bytes": -1, "modified_ns": -1})
     _report_other_format(found.loc[found["source"] != ""], image_format, dataset_dir, run)
     return found.astype({"bytes": np.int64, "modified_ns": np.int64}).set_index(table.index)
 
@@ -178,67 +179,64 @@ def match_images(table: pd.DataFrame, dataset_dir: Path, image_format: str, run:
 
 
 def label_size(source: Path) -> str:
-    """Return the flare size at which labels were made, as sidecars tell.
+    """Return the flare size at which labels were made.
 
     Parameters
     ----------
     source : Path
-        Label file, or a table made from one: stages 4 and 6 note the size with their counts.
+        As `label_counts` takes it.
 
     Returns
     -------
     str
-        A class like `C1.0`; "" where no sidecar tells.
+        Like `C1.0`; "" where it is not known: every stage then says "any labelled size".
     """
-    size = str(_noted(source, "flare_size") or "")
-    try:
-        peak_flux(size)
-    except ValueError:
-        return ""
-    return size
+    return str(label_counts(source)["flare_size"])
 
 
 def label_window_hours(source: Path) -> float:
-    """Return the window in which a flare counted when labels were made, as sidecars tell.
+    """Return the window in which a flare counted when labels were made.
 
     Parameters
     ----------
     source : Path
-        Label file, or a table made from one: stages 4 and 6 note the window with their counts.
+        As `label_counts` takes it.
 
     Returns
     -------
     float
-        [h]; NaN where no sidecar tells.
+        [h]; NaN where it is not known.
     """
     return float(label_counts(source).get("flare_window_hours", np.nan))
 
 
 def label_counts(source: Path) -> dict[str, str | float]:
-    """Return what a stage notes in its counts of how the labels that it passes on were made.
+    """Return how labels were made, which every stage that passes them on notes in its counts.
 
     Parameters
     ----------
     source : Path
-        Label file, or a table made from one.
+        Label file, or a table made from one. Its sidecar tells, in counts or else settings, or else its name: the
+        published ones are like `Lat60_Lon60_Nans0_C1.0_24hr_png_224_features.csv`.
 
     Returns
     -------
     dict
-        flare_size, and where they are known flare_window_hours, max_latitude_deg and max_longitude_deg.
+        flare_size ("" where not known), and where they are known flare_window_hours, max_latitude_deg and
+        max_longitude_deg.
     """
-    counts: dict[str, str | float] = {"flare_size": label_size(source)}
-    for name in ("flare_window_hours", "max_latitude_deg", "max_longitude_deg"):
-        number = _noted(source, name)
-        if isinstance(number, int | float) and 0 < number < np.inf:
-            counts[name] = number
-    return counts
-
-
-def _noted(source: Path, name: str) -> object:
-    """Return what a sidecar says of the labels, in its counts or else in its settings."""
     sidecar = read_sidecar(source) or {"counts": {}, "settings": {}}
-    return sidecar["counts"].get(name) or sidecar["settings"].get(name)
+    named = {name: float(found[1]) for name, pattern in _IN_A_NAME.items()
+             if (found := re.search(pattern, source.name, re.IGNORECASE))}
+    size = re.search(rf"(?:^|_)({FLARE_CLASS})_\d+(?:\.\d+)?hr", source.name, re.IGNORECASE)
+    known = named | {"flare_size": size[1].upper() if size else ""}
+    known |= {name: value for part in ("settings", "counts") for name, value in sidecar[part].items() if value}
+    counts: dict[str, str | float] = {"flare_size": ""}
+    with suppress(ValueError):
+        peak_flux(str(known["flare_size"]))
+        counts["flare_size"] = str(known["flare_size"])
+    return counts | {name: known[name] for name in _IN_A_NAME
+                     if isinstance(known.get(name), int | float) and 0 < known[name] < np.inf}
 
 
 def read_list(path: Path) -> pd.DataFrame:
@@ -255,42 +253,60 @@ def read_list(path: Path) -> pd.DataFrame:
         `line` (int, from 1), `path` (str, the name with its folders, "" where there is none) and `rest` (str).
     """
     lines = read_lines(path)
-    parts = [text.replace(";", ",").replace("\t", ",").partition(",") for _, text in lines]
-    table = pd.DataFrame({"line": np.fromiter((number for number, _ in lines), int, len(lines)),
-                          "path": pd.Series([name.strip(_AROUND) for name, _, _ in parts], dtype="str"),
-                          "rest": pd.Series([rest.strip(_AROUND) for _, _, rest in parts], dtype="str")})
+    table = _by_blocks(_list_of_lines, lines)
     header = table["path"][:1].str.fullmatch(_HEADER, case=False).any()
     return table[int(header):].reset_index(drop=True)
 
 
-def _read(label_file: Path, setting: str, classes: str, any_name: bool = False) -> tuple[pd.DataFrame, list[Problem]]:
+def _list_of_lines(lines: list[tuple[int, str]]) -> pd.DataFrame:
+    """Return numbered lines as the table of `read_list`."""
+    parts = [text.replace(";", ",").replace("\t", ",").partition(",") for _, text in lines]
+    return pd.DataFrame({"line": np.fromiter((number for number, _ in lines), int, len(lines)),
+                         "path": pd.Series([name.strip(_AROUND) for name, _, _ in parts], dtype="str"),
+                         "rest": pd.Series([rest.strip(_AROUND) for _, _, rest in parts], dtype="str")})
+
+
+def _by_blocks(make: Callable[[Any], pd.DataFrame], rows: Any) -> pd.DataFrame:
+    """Return what a function makes of rows, which it gets a block at a time: what it needs for all would be much."""
+    starts = range(0, len(rows) or 1, NAMES_A_BLOCK)
+    return pd.concat([make(rows[start:start + NAMES_A_BLOCK]) for start in starts], ignore_index=True)
+
+
+def _read(label_file: Path, setting: str, classes: str, any_name: bool = False,
+          columns: Sequence[str] = _COLUMNS) -> tuple[pd.DataFrame, list[Problem]]:
     """Read a list; one without lines but for a header gives an empty table."""
     lines = read_list(require_file(label_file, setting))
     lines["label"] = lines["rest"].str.upper() if classes else ""
     understood = (lines["path"] != "") & lines["label"].str.fullmatch(_CLASSES[classes])
     problems = _not_understood(label_file, setting, classes, lines[~understood])
     lines = lines.loc[understood, ["line", "path", "label"]].reset_index(drop=True)
-    lines["label"] = lines["label"].str.replace(r"^([01])\.0*$", r"\1", regex=True)
+    lines["label"] = lines["label"].str[:1].where(lines["label"].str.match(r"[01]\."), lines["label"])
     if (lines["label"] == NO_FLARE).all() and any(problem.reason == NO_FLARE_CLASS for problem in problems):
         raise UserError(f"{setting}: {label_file} has classes 0 and 1 only; expected flare classes like C4.7, as "
                         "generate_dataset writes them")
-    images = pd.concat([lines, parse_image_names(lines["path"])], axis=1)
-    named = (images["region"] != "") & images["time"].notna() | any_name
-    problems += [Problem(row.path, NOT_A_NAME, f"no region and time in it ({label_file.name}, line {row.line})",
-                         "labels") for row in images[~named].itertuples()]
-    images = images[named].assign(filename=_file_names)
-    again = images.duplicated("image")
-    problems += [Problem(row.image, REPEATED, "the first one counts" + (f", not {row.label}" if classes else ""),
-                         "labels") for row in images[again].itertuples()]
+
+    def images_of(block: pd.DataFrame) -> pd.DataFrame:
+        images = block.reset_index(drop=True).rename(columns={"label": "class"})
+        images = pd.concat([images, parse_image_names(images["path"])], axis=1)
+        named = (images["region"] != "") & images["time"].notna() | any_name
+        problems.extend(Problem(row.path, NOT_A_NAME, f"no region and time in it ({label_file.name}, line {row.line})",
+                                "labels") for row in images[~named].itertuples())
+        images = images[named].assign(filename=_file_names, key=lambda table: image_keys(table["path"]),
+                                      listed=lambda table: table["path"].str.replace("\\", "/", regex=False))
+        return images[list(columns)]
+
+    images = _by_blocks(images_of, lines)
+    again = images["key"].duplicated()
+    problems += [Problem(image, REPEATED, "the first one counts" + (f", not {label}" if classes else ""), "labels")
+                 for image, label in zip(image_stems(images["listed"][again]), images["class"][again], strict=True)]
     if images.empty and problems:
         raise UserError(f"{setting}: no line of {label_file} begins with the name of an image of a region, like "
                         f"NNNN_{SERIES}.20140101_000000_TAI.1.magnetogram.fits ({problems[0].input}: "
                         f"{problems[0].detail}); set --{setting.replace('_', '-')}")
-    images = images[~again].rename(columns={"label": "class"}).reset_index(drop=True)
+    images = images[~again].reset_index(drop=True)
     if classes == "binary":
         images["class"] = images["class"].astype(np.int8)
-    images["listed"] = images["path"].str.replace("\\", "/", regex=False)
-    return images[["filename", "listed", "class", "image", "region", "time", "camera"]], problems
+    return images, problems
 
 
 def _not_understood(label_file: Path, setting: str, classes: str, lines: pd.DataFrame) -> list[Problem]:
@@ -318,19 +334,21 @@ def _file_names(images: pd.DataFrame) -> pd.Series:
 
 
 def _each_once(dataset_dir: Path, image_format: str, run: StageRun) -> pd.DataFrame:
-    """Return the images of a data set, each once; what stands in the way is recorded."""
-    images, problems = list_images(dataset_dir, image_format)
-    for problem in problems:
-        run.exclude(*problem)
+    """Return source, bytes, time and key of a data set's images, each once, by name; what hinders is recorded."""
+    images, problems = list_files(dataset_dir, image_format)
+    run.exclude_all(problems)
     if images.empty:
         raise UserError(f"dataset_dir: expected .{image_format} images in '{dataset_dir}', found none; "
                         f"{where_images_are(dataset_dir, image_format)}set --dataset-dir and --image-format to what "
                         "generate_dataset wrote")
-    images = images.sort_values(["filename", "source"])
-    again = images.duplicated("image")
+    names = pa.Table.from_pandas(images[["filename", "source"]], preserve_index=False)
+    order = pc.sort_indices(names, [("filename", "ascending"), ("source", "ascending")]).to_numpy()
+    del names, images["filename"]
+    images = images.assign(key=image_keys(images["source"])).iloc[order]
+    again = images["key"].duplicated()
     for source in images["source"][again]:
         run.exclude(source, "second file of an image", "the first one is used", "images")
-    return images.loc[~again, ["image", "filename", "source", "bytes", "modified_ns"]]
+    return images[~again]
 
 
 def _report_other_format(table: pd.DataFrame, image_format: str, dataset_dir: Path, run: StageRun) -> None:

@@ -19,11 +19,13 @@ import pyarrow.compute as pc
 from general_code.stage.files import describe, printable
 from general_code.stage.run import Problem
 
+pa.set_memory_pool(pa.system_memory_pool())  # the default one keeps what columns of a million names leave behind
 SERIES = "hmi.M_720s"
 CAMERAS = (1, 3)
 NOT_A_NAME = "not a magnetogram's file name"
 ENDINGS = {"fits": (".fits", ".fits.gz"), "png": (".png",)}  # by image format
 _ALL_ENDINGS = (*ENDINGS["fits"], *ENDINGS["png"])
+NAMES_A_BLOCK = 50_000  # whose parts are in memory at a time
 NAME_PATTERN = (r"(?is)^(?:(?:.*[/\\])?(?P<folder>[0-9]{4,5})[/\\]|.*[/\\])?(?:(?P<region>[0-9]{4,5})_)?hmi\.m_720s\."
                 r"(?P<stamp>[0-9]{8}_[0-9]{4}[0-5][0-9])_tai\.(?P<camera>[0-9])\.magnetogram"
                 r"(?P<ending>(?:_[0-9]+)?(?:\.fits|\.fits\.gz|\.png)?)$")
@@ -72,19 +74,21 @@ def image_stems(names: Sequence[str]) -> pd.Series:
     return _series(_stems(texts, _parts(texts)))
 
 
+def image_keys(names: Sequence[str]) -> np.ndarray:
+    """Return hashes of the `image_stems` of many names, uint64; two of a million agree with a probability of 3e-8."""
+    texts = _texts(names)
+    blocks = [texts.slice(start, NAMES_A_BLOCK) for start in range(0, len(texts) or 1, NAMES_A_BLOCK)]
+    return np.concatenate([pd.util.hash_array(image_stems(block).to_numpy(object), categorize=False)
+                           for block in blocks])
+
+
 def dataset_name(region: str, time: np.datetime64, camera: int, image_format: str) -> str:
     """Return the name of an image in a data set.
 
     Parameters
     ----------
-    region : str
-        NOAA number, four digits.
-    time : numpy.datetime64
-        TAI.
-    camera : int
-        1 or 3.
-    image_format : {"fits", "png"}
-        The extension.
+    region, time, camera, image_format : str, numpy.datetime64, int, {"fits", "png"}
+        NOAA number of four digits, TAI, 1 or 3, and the extension.
 
     Returns
     -------
@@ -103,10 +107,8 @@ def list_images(folder: Path, image_format: str = "") -> tuple[pd.DataFrame, lis
 
     Parameters
     ----------
-    folder : Path
-        Holds `NNNN/*.fits` or `NNNN/*.png`.
-    image_format : {"", "fits", "png"}, optional
-        By extension, in any case; "" takes every file.
+    folder, image_format : Path, {"", "fits", "png"}
+        Holds `NNNN/*.fits` or `NNNN/*.png`; the format by extension, in any case, "" takes every file.
 
     Returns
     -------
@@ -116,18 +118,22 @@ def list_images(folder: Path, image_format: str = "") -> tuple[pd.DataFrame, lis
     list of Problem
         Folders that cannot be read, and files whose names are no text.
     """
+    files, problems = list_files(folder, image_format)
+    return pd.concat([files, parse_image_names(files["source"])], axis=1), problems
+
+
+def list_files(folder: Path, image_format: str = "") -> tuple[pd.DataFrame, list[Problem]]:
+    """Return the first four columns of `list_images`, and the same problems."""
     problems: list[Problem] = []
-    inner, files = _entries(folder, "", problems)
+    endings = ENDINGS.get(image_format, ("",))
+    inner, files = _entries(folder, "", endings, problems)
     parts = [files]
     for name in inner:
         try:
-            parts.append(_entries(folder / name, f"{name}/", problems)[1])
+            parts.append(_entries(folder / name, f"{name}/", endings, problems)[1])
         except OSError as error:
             problems.append(Problem(name, "folder cannot be read", describe(error), "folders"))
-    table = pd.concat(parts, ignore_index=True)
-    if image_format:
-        table = table[table["filename"].str.lower().str.endswith(ENDINGS[image_format])].reset_index(drop=True)
-    return pd.concat([table, parse_image_names(table["source"])], axis=1), problems
+    return pd.concat(parts, ignore_index=True), problems
 
 
 def where_images_are(folder: Path, image_format: str = "") -> str:
@@ -135,40 +141,42 @@ def where_images_are(folder: Path, image_format: str = "") -> str:
 
     Parameters
     ----------
-    folder : Path
-        Without images of this format, in itself and in its folders.
-    image_format : {"", "fits", "png"}, optional
-        The format that was looked for: a hint may be that there are images of the other.
+    folder, image_format : Path, {"", "fits", "png"}
+        Without images of this format or with a label, in itself and in its folders: there may be the other format.
 
     Returns
     -------
     str
         In front of an error's advice, e.g. "NNNN folders are in 'x/y'; "; "" when there is no clue.
     """
+    if re.fullmatch(r"\d{4,5}", folder.resolve().name) and any(list_images(folder)[0]["image_format"] != ""):
+        return "the name of the folder is a region's number: name the folder above; "
     other = {"fits": "png", "png": "fits"}.get(image_format)
-    if other and len(list_images(folder, other)[0]):
+    if other and len(list_files(folder, other)[0]):
         return f"there are .{other} images; set --image-format {other}; "
     for path in sorted(path for path in folder.iterdir() if path.is_dir()):
         with suppress(OSError):
             # years of NOAA's reports are numbers, too, so that an image has to be seen
             if any(re.fullmatch(r"\d{4,5}/.*", source) and source.lower().endswith(_ALL_ENDINGS)
-                   for source in list_images(path)[0]["source"]):
+                   for source in list_files(path)[0]["source"]):
                 return f"NNNN folders are in '{path}'; "
     return ""
 
 
-def _entries(folder: Path, prefix: str, problems: list[Problem]) -> tuple[list[str], pd.DataFrame]:
-    """Return the folders in a folder, and its files with size and time, each by name."""
+def _entries(folder: Path, prefix: str, endings: tuple[str, ...],
+             problems: list[Problem]) -> tuple[list[str], pd.DataFrame]:
+    """Return the folders in a folder, and its files of some endings with size and time, each by name."""
     inner, rows = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
-            named_like_image = entry.name.lower().endswith(_ALL_ENDINGS)
+            name = entry.name.lower()
             if entry.name.startswith("."):
                 continue
             if (readable := _readable(entry.name)) != entry.name:
                 problems.append(Problem(prefix + readable, NOT_A_NAME, "letters that are no text in it", "images"))
-            elif named_like_image or not _is_folder(entry):
-                rows.append((entry.name, *_size_and_time(entry)))
+            elif name.endswith(_ALL_ENDINGS) or not _is_folder(entry):
+                if name.endswith(endings):
+                    rows.append((entry.name, *_size_and_time(entry)))
             else:
                 inner.append(entry.name)
     rows.sort()

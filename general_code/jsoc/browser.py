@@ -72,10 +72,6 @@ STATUS_TEXTS = {"is being processed": Status.PROCESSING, "waiting for processing
                 "Needs Intervention": Status.TOO_LARGE, "too old": Status.EXPIRED}
 
 
-class PageChangedError(UserError):
-    """The page is not the one that this program knows."""
-
-
 # ---------------------------------------------------------------------------- Chromium
 
 
@@ -149,7 +145,7 @@ class Page:
             raise OutageError(f"opening {url}: HTTP status {status}")
 
     def element(self, name: str) -> WebElement:
-        """Return an element; PageChangedError without it, OutageError when the page has no landmarks either."""
+        """Return an element; UserError without it, OutageError when the page has no landmarks either."""
         try:
             found = self.browser.find_element(By.ID, name)
             if found is None:  # the driver's answer when an alert comes up at this moment
@@ -162,9 +158,9 @@ class Page:
                                   f"of maintenance, or the page has moved?); see {kept}.png and .html, and use "
                                   "--route drms if it stays") from None
             kept = self.keep_evidence(name)
-            raise PageChangedError(f"the page at {self.browser.current_url} has no element '{name}': it is not the "
-                                   f"export page of 2018 to 2021 that this route knows; see {kept}.png and .html, and "
-                                   "use --route drms") from None
+            raise UserError(f"the page at {self.browser.current_url} has no element '{name}': it is not the export "
+                            f"page of 2018 to 2021 that this route knows; see {kept}.png and .html, and use --route "
+                            "drms") from None
 
     def label(self, name: str) -> str:
         """Return an element's value, else what is written in it: at most 300 letters that every encoding holds."""
@@ -334,8 +330,9 @@ class BrowserRoute(Route):
         """Enter the address and wait until the page will let its parameters be checked."""
         page = self.page
         page.type_in("ExportNotify", self.service.email)
-        page.until(lambda: page.label("ExportNotifyMsg") or page.label("ExportCheckButton") in CHECK_LABELS
-                   or page.label("ExportButton") == "cancel", "an answer on the address")
+        page.until(lambda: self._none_pending() and (page.label("ExportNotifyMsg")
+                                                     or page.label("ExportCheckButton") in CHECK_LABELS),
+                   "an answer on the address")
         answer = page.label("ExportNotifyMsg")
         if answer == "UNREGISTERED":  # a click on the check button would now register the address
             raise UserError(f"email: the export page says {answer} of {self.service.email}; register it again at "
@@ -346,12 +343,10 @@ class BrowserRoute(Route):
     def _check(self, request: CutoutRequest) -> str:
         """Let the page check its parameters; return its arguments of im_patch, which must be those of the request."""
         page = self.page
-        page.until(lambda: page.label("ExportCheckButton") in CHECK_LABELS or self._pending(), "the check button")
-        if not self._pending():
-            page.element("ExportCheckButton").click()
-            page.until(lambda: self._may_submit() or self._pending(), "the submit button")
-        if self._pending():
-            raise self._pending_error()
+        page.until(lambda: self._none_pending() and page.label("ExportCheckButton") in CHECK_LABELS, "the check button")
+        page.element("ExportCheckButton").click()
+        page.until(lambda: self._none_pending() and page.label("ExportButton") in SUBMIT_LABELS
+                   and page.element("ExportButton").is_enabled(), "the submit button")
         arguments, size = str(page.browser.execute_script("return ExportProcessingArgs")), request.patch_pixels
         expected = (*ARGUMENTS, f"width={size}", f"height={size}")
         lacking = [each for each in expected if each not in re.split("[,|]", arguments)]
@@ -361,25 +356,17 @@ class BrowserRoute(Route):
                                  f"{', '.join(lacking) or 'the record set'}; see {kept}.png and .html")
         return arguments.partition("im_patch,")[2]
 
-    def _may_submit(self) -> bool:
-        """Tell whether the page offers to submit."""
-        return self.page.label("ExportButton") in SUBMIT_LABELS and self.page.element("ExportButton").is_enabled()
-
-    def _pending(self) -> bool:
-        """Tell whether the page offers to cancel a pending request; a click would do it."""
-        return self.page.label("ExportButton") == "cancel"
-
-    def _pending_error(self) -> PendingRequestError:
-        """Return what the page says of the pending request."""
-        return PendingRequestError("", self.page.label("ExportButtonMsg") or "the page says a request is pending")
+    def _none_pending(self) -> bool:
+        """Return True; PendingRequestError when the page offers to cancel a pending request, as a click would."""
+        if self.page.label("ExportButton") == "cancel":
+            raise PendingRequestError("", self.page.label("ExportButtonMsg") or "the page says a request is pending")
+        return True
 
     def _click_submit(self) -> str:
         """Click on submit, once, and return the number that the page gives."""
         page = self.page
         instead = page.browser.execute_script(CLICK, page.element("ExportButton"), SUBMIT_LABELS)
-        if instead == "cancel":
-            raise self._pending_error()
-        if instead:
+        if instead and self._none_pending():
             raise TransientError(f"nothing was submitted: the page's button says '{instead}', expected 'submit'")
         try:
             page.until(lambda: REQUEST_ID.fullmatch(page.label("RequestIdPlace")) or page.label("ExportStatus"),

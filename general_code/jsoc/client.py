@@ -12,11 +12,12 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from enum import IntEnum
 from http.client import HTTPMessage, HTTPResponse
 from types import SimpleNamespace
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple
 from urllib.parse import urlencode, urljoin, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -168,8 +169,8 @@ class JsocService(drms.HttpJsonClient):
     def __init__(self, base_url: str, email: str, policy: RetryPolicy) -> None:
         self.base_url = base_url.rstrip("/") + "/"
         self.email, self.policy = email, policy
-        self.cgi_url = urljoin(self.base_url, "cgi-bin/ajax/")
         self.note: Callable[[str], object] = lambda text: None
+        self.cgi_url = urljoin(self.base_url, "cgi-bin/ajax/")
         super().__init__(ServerConfig(
             name="JSOC-Driver", cgi_baseurl=self.cgi_url, cgi_show_series="show_series", cgi_jsoc_info="jsoc_info",
             cgi_jsoc_fetch="jsoc_fetch", cgi_check_address="checkAddress.sh", http_download_baseurl=self.base_url))
@@ -286,13 +287,10 @@ class JsocService(drms.HttpJsonClient):
 # ---------------------------------------------------------------------------- routes
 
 
-class Route:
+class Route(AbstractContextManager):
     """A way to submit export requests and to look at them; `name` is for the ledger."""
 
     name: str
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *error: object) -> None:
         pass
@@ -316,13 +314,12 @@ class Route:
 
 
 class DrmsRoute(Route):
-    """Submits requests and looks at them with the drms package; `note` gets the addresses of requests as sent."""
+    """Submits requests and looks at them with the drms package; `summaries` has positions that JSOC does not."""
 
     name = "drms"
 
-    def __init__(self, service: JsocService, summaries: SummaryPositions, report: Callable[[str], None],
-                 note: Callable[[str], object]) -> None:
-        self.service, self.summaries, self.report, self.note = service, summaries, report, note
+    def __init__(self, service: JsocService, summaries: SummaryPositions, report: Callable[[str], None]) -> None:
+        self.service, self.summaries, self.report = service, summaries, report
 
     def submit(self, request: CutoutRequest, records: Sequence[SeriesRecord], process: str,
                submitting: Callable[[str], object]) -> str:
@@ -331,7 +328,6 @@ class DrmsRoute(Route):
             position = self.service.find_position(self.summaries, request.passage, self.report)
             process = request.process(position, records[0].time, records[-1].time)
         submitting(process)
-        self.service.note = lambda text: self.note(f"{request.region}: {text}")
         answer = self.service.exp_request(
             request.record_set + "{magnetogram}", self.service.email, method="url-tar", protocol="fits",
             filenamefmt=f"{request.series}.{{T_REC:A}}.{{CAMERA}}.{{segment}}",

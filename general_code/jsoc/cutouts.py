@@ -54,10 +54,7 @@ def most_tar_bytes(request: CutoutRequest) -> int:
 
 
 def unpack_cutouts(tar_path: Path, folder: Path, request: CutoutRequest) -> Unpacked:
-    """Extract the images of a tar into an empty folder and check each; RefusedError at a member that cannot be meant.
-
-    DamagedTarError when it is not a plain tar, or cut short.
-    """
+    """Extract a tar's images into an empty folder, each checked; DamagedTarError, or RefusedError for odd members."""
     folder.mkdir(parents=True, exist_ok=True)
     unpacked = Unpacked()
     with tar_path.open("rb") as tar:
@@ -235,19 +232,3 @@ def put_in_place(unpacked: Unpacked, folder: Path, series: str) -> None:
             other.unlink()
     for changed in (folder, folder.parent):
         flush(changed)
-
-
-def images_in_place(folder: Path) -> int:
-    """Return the number of images in a region's folder.
-
-    Parameters
-    ----------
-    folder : Path
-        Need not exist.
-
-    Returns
-    -------
-    int
-        Of FITS files; empty ones, which a computer that lost its power may leave, do not count.
-    """
-    return sum(path.stat().st_size > 0 for path in folder.glob("*.fits"))

@@ -3,7 +3,6 @@
 Both routes are driven by this; after any end of the program it continues where the ledger says.
 """
 
-import csv
 import hashlib
 import shutil
 from collections import Counter
@@ -11,21 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from http.client import HTTPResponse
 from pathlib import Path
-from typing import TypeVar
 
 from tenacity import RetryError, Retrying, retry_if_exception_type, retry_if_result, stop_after_delay, wait_exponential
 
-from general_code.jsoc.client import (
-    IN_WORK,
-    JsocService,
-    Route,
-    SeriesRecord,
-    Status,
-    open_url,
-    read_chunks,
-)
+from general_code.jsoc.client import IN_WORK, JsocService, Route, SeriesRecord, Status, open_url, read_chunks
 from general_code.jsoc.cutouts import Unpacked, most_tar_bytes, put_in_place, time_in_name, unpack_cutouts
 from general_code.jsoc.export_requests import CutoutRequest, record_time
 from general_code.jsoc.ledger import IN_FLIGHT, DownloadLedger
@@ -39,13 +30,9 @@ from general_code.jsoc.retry import (
     network_step,
     with_retries,
 )
-from general_code.stage.files import atomic_write, describe, flush, require_free_space
+from general_code.stage.files import describe, flush, require_free_space
 
-INCOMING = ".incoming"  # folder below image_dir for tars and images on their way
 LONGEST_DOWNLOAD_SECONDS = 86400.0
-MISSING_FILE = "{}_missing_records.csv"
-MISSING_HEADER = ("record", "reason", "detail")
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -57,12 +44,13 @@ class RegionDownload:
     service: JsocService
     route: Route
     ledger: DownloadLedger
-    image_dir: Path  # the images go to image_dir/NNNN
     report: Callable[[str], None]  # gets one line for every step
     records: list[SeriesRecord] = field(default_factory=list)  # that JSOC has of the region
 
     def __post_init__(self) -> None:
         self.request, self.policy = self.requests[self.region], self.service.policy
+        self._with_retries = partial(with_retries, policy=self.policy, report=self.report,
+                                     is_up=lambda: self.service.is_up() and self.route.is_up())
 
     def download(self) -> bool:
         """Take all steps that are left and tell whether the images are in place; faults go to the ledger."""
@@ -102,11 +90,6 @@ class RegionDownload:
     def _usable(self) -> list[SeriesRecord]:
         """Return the records with an image."""
         return [record for record in self.records if record.quality is None or record.quality >= 0]
-
-    def _with_retries(self, step: Callable[[], Result], submission: bool = False) -> Result:
-        """Run a step with this run's policy."""
-        return with_retries(step, self.policy, self.report, lambda: self.service.is_up() and self.route.is_up(),
-                            submission)
 
     # ------------------------------------------------------------------------ submission
 
@@ -163,7 +146,7 @@ class RegionDownload:
         """Wait for the request, download its tar and unpack it, as far as that is still to do."""
         # each step has its own retries: one within the other, they would multiply
         line = self.ledger[self.region]
-        if line.state == "downloaded" and sha256_of(self._tar_path()) != line.tar_sha256:
+        if line.state == "downloaded" and sha256_of(self.ledger.tar_path(self.region)) != line.tar_sha256:
             line = self.ledger.update(self.region, state="requested", tar_sha256="",
                                       last_error="the downloaded tar is not there any more")
         if line.state == "downloaded":
@@ -189,8 +172,9 @@ class RegionDownload:
             if status.code not in (Status.SUCCESS, Status.NOT_FOUND, *IN_WORK):
                 raise RefusedError(f"request {number} failed at JSOC: {status.text} [status {status.code}]")
             if seen[status.code] == 1 and not status.tar_url:
-                self.report(f"{self.region}: request {number} has status {status.code}; checking again at growing "
-                            "intervals")
+                state = ("complete, but its tar is not named yet" if status.code == Status.SUCCESS else
+                         Status(status.code).name.replace("_", " ").lower())
+                self.report(f"{self.region}: request {number}: {state}; checking again at growing intervals")
             return status.tar_url
 
         looks = Retrying(retry=retry_if_result(lambda url: not url), wait=self.policy.poll_pause(),
@@ -204,14 +188,11 @@ class RegionDownload:
     def _download_tar(self, url: str) -> None:
         """Download the tar and unpack it."""
         self.report(f"{self.region}: downloading {url}")
-        self._tar_path().parent.mkdir(exist_ok=True)
-        digest = download_tar(url, self._tar_path(), most_tar_bytes(self.request), self.policy.timeout_seconds)
+        self.ledger.incoming.mkdir(exist_ok=True)
+        most_bytes = most_tar_bytes(self.request)
+        digest = download_tar(url, self.ledger.tar_path(self.region), most_bytes, self.policy.timeout_seconds)
         self.ledger.update(self.region, state="downloaded", tar_sha256=digest)
         self._use_tar()
-
-    def _tar_path(self) -> Path:
-        """Return where the tar of the request is kept until its images are in place."""
-        return self.image_dir / INCOMING / f"{self.region}_{self.ledger[self.region].request_id}.tar"
 
     # ------------------------------------------------------------------------ unpacking
 
@@ -220,13 +201,13 @@ class RegionDownload:
         try:
             self._unpack()
         except (DamagedTarError, RefusedError) as error:
-            self._tar_path().unlink(missing_ok=True)
+            self.ledger.tar_path(self.region).unlink(missing_ok=True)
             self.ledger.update(self.region, state="requested", tar_sha256="", last_error=describe(error))
             raise
 
     def _unpack(self) -> None:
         """Check the images of the tar, put them in place and list what is missing."""
-        tar_path, staging = self._tar_path(), self.image_dir / INCOMING / self.region
+        tar_path, staging = self.ledger.tar_path(self.region), self.ledger.incoming / self.region
         shutil.rmtree(staging, ignore_errors=True)
         try:
             unpacked = unpack_cutouts(tar_path, staging, self.request)
@@ -234,38 +215,15 @@ class RegionDownload:
                 name, reason, detail = (unpacked.rejected or [("", "no images", "")])[0]
                 raise RefusedError(f"none of the {len(unpacked.rejected)} images of the tar passed; {name}: {reason}, "
                                    f"{detail}")
-            put_in_place(unpacked, self.image_dir / self.region, self.request.series)
+            put_in_place(unpacked, self.ledger.image_dir / self.region, self.request.series)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         missing = missing_records(self.request, self.records, unpacked)
-        write_missing_records(self.image_dir, self.region, missing)
+        self.ledger.write_missing_records(self.region, missing)
         self.ledger.update(self.region, state="done", files_received=len(unpacked.images), last_error="")
         tar_path.unlink(missing_ok=True)
         self.report(f"{self.region}: {len(unpacked.images)} of {len(self._usable())} images in place, {len(missing)} "
                     "records without an image")
-
-
-def remove_leftovers(image_dir: Path, ledger: DownloadLedger) -> None:
-    """Remove what killed runs have left of incoming files; a whole tar that waits to be unpacked stays.
-
-    Parameters
-    ----------
-    image_dir : Path
-        Holds the folder of incoming files, if there is one.
-    ledger : DownloadLedger
-        Knows which tars are waiting.
-    """
-    folder = image_dir / INCOMING
-    if not folder.is_dir():
-        return
-    wanted = {f"{line.region}_{line.request_id}.tar" for line in ledger if line.state == "downloaded"}
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name not in wanted:
-            path.unlink()
-    with suppress(OSError):  # not empty
-        folder.rmdir()
 
 
 # ---------------------------------------------------------------------------- the tar
@@ -328,59 +286,21 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-# ---------------------------------------------------------------------------- records without an image
-
-
 def missing_records(request: CutoutRequest, records: Sequence[SeriesRecord],
                     unpacked: Unpacked) -> list[tuple[str, str, str]]:
     """Return (record, reason, detail) of the slots without an image, in order of time, then of other rejected files."""
-    quality = {record.time: record.quality for record in records}
-    slots = {*request.slots, *quality} - set(unpacked.images)
-    rejected: dict[datetime, tuple[str, str]] = {}
-    others = []
+    missing = dict.fromkeys(request.slots, ("no record at JSOC", ""))
+    for time, quality in records:
+        missing[time] = ("not among the images received", "")
+        if (quality or 0) < 0:
+            missing[time] = ("record without image at JSOC", f"QUALITY {quality & 0xFFFFFFFF:#010x}")
+    missing = {time: why for time, why in missing.items() if time not in unpacked.images}
+    others, explained = [], set()
     for name, reason, detail in unpacked.rejected:
         time = time_in_name(name, request.series)
-        if time in slots and time not in rejected:
-            rejected[time] = (reason, f"{name}: {detail}")
+        if time in missing and time not in explained:
+            missing[time] = (reason, f"{name}: {detail}")
+            explained.add(time)
         else:
             others.append((name, reason, detail))
-    missing = []
-    for slot in sorted(slots):
-        if slot in rejected:
-            reason, detail = rejected[slot]
-        elif slot not in quality:
-            reason, detail = "no record at JSOC", ""
-        elif (quality[slot] or 0) < 0:
-            reason, detail = "record without image at JSOC", f"QUALITY {quality[slot] & 0xFFFFFFFF:#010x}"
-        else:
-            reason, detail = "not among the images received", ""
-        missing.append((record_time(slot), reason, detail))
-    return missing + sorted(others)
-
-
-def write_missing_records(image_dir: Path, region: str, missing: Sequence[tuple[str, str, str]]) -> None:
-    """Write what `missing_records` found for a region."""
-    with atomic_write(image_dir / MISSING_FILE.format(region)) as file:
-        csv.writer(file, lineterminator="\n").writerows([MISSING_HEADER, *missing])
-
-
-def read_missing_records(image_dir: Path, region: str) -> list[tuple[str, str, str]]:
-    """Return what `missing_records` found for a region.
-
-    Parameters
-    ----------
-    image_dir : Path
-        Holds the file.
-    region : str
-        NOAA number, four digits.
-
-    Returns
-    -------
-    list of (record or file name, reason, detail)
-        Empty when there is no file for the region, or it cannot be read.
-    """
-    try:
-        with (image_dir / MISSING_FILE.format(region)).open(encoding="utf-8", newline="") as file:
-            return [tuple(row) for row in csv.reader(file) if len(row) == len(MISSING_HEADER)][1:]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
+    return [(record_time(time), *missing[time]) for time in sorted(missing)] + sorted(others)

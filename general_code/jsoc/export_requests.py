@@ -16,7 +16,7 @@ from pydantic import AfterValidator
 
 from general_code.noaa.archive import read_summary_archive
 from general_code.noaa.regions import region_number
-from general_code.stage.files import UserError, is_set, read_lines
+from general_code.stage.files import UserError, counted, is_set, read_lines
 from general_code.stage.run import Problem
 
 LONGEST_PASSAGE_DAYS = 31  # a disk passage takes 14 days; a longer one in the list is an error
@@ -138,11 +138,6 @@ class CutoutRequest:
         """Record set of the images that exist; the ledger also identifies a request by it."""
         return self.time_range + QUALITY_CLAUSE
 
-    @property
-    def image_bytes(self) -> float:
-        """Estimated size of all cut-outs [bytes]."""
-        return self.slot_count * self.patch_pixels**2 * BYTES_PER_PIXEL
-
     def process(self, position: Position, first_record: datetime, last_record: datetime) -> str:
         """Return the arguments of im_patch in the order of the export page; the position may be of any time."""
         # t=0 tracks the region, r=0 does not resample, c=0 does not crop at the limb:
@@ -153,39 +148,12 @@ class CutoutRequest:
 
 
 def record_time(time: datetime) -> str:
-    """Return a time as JSOC writes T_REC.
-
-    Parameters
-    ----------
-    time : datetime
-        TAI, to the second.
-
-    Returns
-    -------
-    str
-        Like `2014.01.07_00:00:00_TAI`.
-    """
+    """Return a time [TAI] as JSOC writes T_REC, like `2014.01.07_00:00:00_TAI`."""
     return f"{time:%Y.%m.%d_%H:%M:%S}_TAI"
 
 
 def parse_record_time(text: str) -> datetime:
-    """Return the time in a T_REC.
-
-    Parameters
-    ----------
-    text : str
-        Like `2014.01.07_00:00:00_TAI` or `2014.01.07_00:00:00.000_TAI`.
-
-    Returns
-    -------
-    datetime
-        TAI, to the second.
-
-    Raises
-    ------
-    ValueError
-        When the text is not of that form.
-    """
+    """Return the time [TAI, to the second] in a T_REC, with or without fractions of a second; else ValueError."""
     match = _RECORD_TIME.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"record time '{text}' is not like 2014.01.07_00:00:00_TAI")
@@ -202,19 +170,12 @@ def read_passages(path: Path) -> tuple[list[Passage], list[Problem]]:
     ----------
     path : Path
         `NNNN,YYYYMMDD,X` a line: region, first day, number of days. Commas or semicolons, quotes, five-digit numbers
-        and a header are accepted.
+        and a header are accepted; UserError when no line can be used.
 
     Returns
     -------
-    passages : list of Passage
-        In the list's order; the first one of a region that occurs twice.
-    problems : list of Problem
-        Lines that are skipped.
-
-    Raises
-    ------
-    UserError
-        When no line can be used.
+    passages, problems : list of Passage, list of Problem
+        In the list's order, the first one of a region that occurs twice; lines that are skipped.
     """
     passages: dict[str, Passage] = {}
     problems = []
@@ -252,11 +213,8 @@ def _parse_passage(line: str) -> Passage:
     return Passage(region_number(match[1]), first_day, days)
 
 
-# ---------------------------------------------------------------------------- what it takes
-
-
-def disk_bytes(requests: Sequence[CutoutRequest]) -> float:
-    """Return the space that the cut-outs of requests take, with the one tar that lies beside them.
+def estimate_effort(requests: Sequence[CutoutRequest]) -> tuple[float, str]:
+    """Estimate what requests take.
 
     Parameters
     ----------
@@ -265,37 +223,21 @@ def disk_bytes(requests: Sequence[CutoutRequest]) -> float:
 
     Returns
     -------
-    float
-        [bytes], for Rice-compressed cut-outs of all records.
-    """
-    sizes = [request.image_bytes for request in requests]
-    return sum(sizes) + max(sizes, default=0.0)
-
-
-def describe_effort(requests: Sequence[CutoutRequest]) -> str:
-    """Return one line that says how many images, how much disk and how much time requests take.
-
-    Parameters
-    ----------
-    requests : sequence of CutoutRequest
-        May be empty.
-
-    Returns
-    -------
-    str
-        Without a line end.
+    disk_bytes, text : float, str
+        Of the Rice-compressed cut-outs of all records, with the one tar that lies beside them; images, disk and time.
     """
     records = sum(request.slot_count for request in requests)
-    download_seconds = sum(request.image_bytes for request in requests) / DOWNLOAD_BYTES_PER_SECOND
-    seconds = records * EXPORT_SECONDS_PER_RECORD + download_seconds
+    sizes = [request.slot_count * request.patch_pixels**2 * BYTES_PER_PIXEL for request in requests]
+    disk_bytes = sum(sizes) + max(sizes, default=0.0)
+    seconds = records * EXPORT_SECONDS_PER_RECORD + sum(sizes) / DOWNLOAD_BYTES_PER_SECOND
     duration = f"{seconds / 60:.1f} min"
     if seconds >= 3600:
         duration = f"{seconds / 3600:.1f} h"
     if seconds >= 3 * 86400:
         duration = f"{seconds / 86400:.0f} days"
-    regions = f"{len(requests):,} region{'s' if len(requests) != 1 else ''}"
-    return (f"{regions}, up to {records:,} images: about {disk_bytes(requests) / 1e9:.2f} GB of disk and {duration} "
-            f"(4 minutes an export of 1,800 records, {DOWNLOAD_BYTES_PER_SECOND / 1e6:g} MB/s)")
+    text = (f"{counted(len(requests), 'regions')}, up to {records:,} images: about {disk_bytes / 1e9:.2f} GB of "
+            f"disk and {duration} (4 minutes an export of 1,800 records, {DOWNLOAD_BYTES_PER_SECOND / 1e6:g} MB/s)")
+    return disk_bytes, text
 
 
 # ---------------------------------------------------------------------------- positions
@@ -308,10 +250,7 @@ def table_number(region: str) -> int:
 
 
 def nearest_to_meridian(rows: Iterable[Position]) -> Position | None:
-    """Return the first row nearest to the central meridian, None without a usable one.
-
-    Rows are skipped as on JSOC's export page: numbers that do not parse, longitudes of 999 and more.
-    """
+    """Return the first row nearest to the central meridian, None without one that JSOC's export page would use."""
     usable = [row for row in rows if _NUMBER.fullmatch(row.x) and _NUMBER.fullmatch(row.y)
               and abs(float(row.x)) < UNKNOWN_LONGITUDE]
     return min(usable, key=lambda row: abs(float(row.x)), default=None)

@@ -1,10 +1,13 @@
 """The ledger of a download: one line a region, always complete on disk, so that a run can continue after any end.
 
-Reads and writes `download_ledger.csv`: a header, and one line (`LedgerLine`) a region in the order of the list.
+Reads and writes `download_ledger.csv`: a header, and one line (`LedgerLine`) a region in the order of the list; and
+`NNNN_missing_records.csv`: record, reason, detail of the records without an image.
 """
 
 import csv
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +25,7 @@ STATES = {
     "failed": "given up; tried again only when it is asked for",
 }
 IN_FLIGHT = ("submitting", "requested", "downloaded")
+MISSING_HEADER = ("record", "reason", "detail")
 
 
 class LedgerLine(BaseModel):
@@ -50,11 +54,12 @@ class LedgerLine(BaseModel):
 
 
 class DownloadLedger:
-    """The ledger on disk and in memory; every change is on disk before `update` returns."""
+    """The ledger of a folder of images, on disk and in memory; every change is on disk before `update` returns."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lines = {line.region: line for line in _read_lines(path)} if path.exists() else {}
+    def __init__(self, image_dir: Path) -> None:
+        self.image_dir, self.path = image_dir, image_dir / "download_ledger.csv"
+        self.incoming = image_dir / ".incoming"  # tars and images on their way
+        self._lines = {line.region: line for line in _read_lines(self.path)} if self.path.exists() else {}
 
     def __iter__(self) -> Iterator[LedgerLine]:
         return iter(list(self._lines.values()))
@@ -87,6 +92,38 @@ class DownloadLedger:
         return next((line for line in self if line.state in IN_FLIGHT and request_id
                      and line.request_id == request_id), None)
 
+    def tar_path(self, region: str) -> Path:
+        """Return where the tar of a region's request is kept until its images are in place."""
+        return self.incoming / f"{region}_{self[region].request_id}.tar"
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed runs have left of incoming files; a whole tar that waits to be unpacked stays."""
+        wanted = [self.tar_path(line.region) for line in self if line.state == "downloaded"]
+        for path in self.incoming.glob("*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path not in wanted:
+                path.unlink()
+        with suppress(OSError):  # not there, or not empty
+            self.incoming.rmdir()
+
+    def write_missing_records(self, region: str, missing: Sequence[tuple[str, str, str]]) -> None:
+        """Write record or file name, reason and detail of all that is not among a region's images."""
+        with atomic_write(self._missing_path(region)) as file:
+            csv.writer(file, lineterminator="\n").writerows([MISSING_HEADER, *missing])
+
+    def missing_records(self, region: str) -> list[tuple[str, str, str]]:
+        """Return what was written for a region; nothing when there is no file, or it cannot be read."""
+        try:
+            with self._missing_path(region).open(encoding="utf-8", newline="") as file:
+                return [tuple(row) for row in csv.reader(file) if len(row) == len(MISSING_HEADER)][1:]
+        except (OSError, UnicodeDecodeError, csv.Error):
+            return []
+
+    def _missing_path(self, region: str) -> Path:
+        """Return the path of a region's table; it stands beside the folder, which holds images only."""
+        return self.image_dir / f"{region}_missing_records.csv"
+
     def _write(self) -> None:
         """Put the whole ledger on disk."""
         with atomic_write(self.path) as file:
@@ -100,15 +137,11 @@ def _read_lines(path: Path) -> list[LedgerLine]:
     names = list(LedgerLine.model_fields)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, restkey="surplus")
             if reader.fieldnames not in (names, [name for name in names if name != "route"]):
                 raise UserError(f"{path}: not a ledger of downloads (expected the columns {','.join(names)}); move it "
                                 "away to start again")
-            lines = []
-            for row in reader:
-                row.setdefault("route", "")  # version 0.1 did not note it
-                lines.append(LedgerLine.model_validate(row | {"surplus": row[None]} if None in row else row))
-            return lines
+            return [LedgerLine.model_validate({"route": ""} | row) for row in reader]  # version 0.1 noted no route
     except (ValidationError, csv.Error, UnicodeDecodeError):
         raise UserError(f"{path}, line {reader.line_num}: not a line of a ledger of downloads; fix it, or move the "
                         "ledger away to start again") from None

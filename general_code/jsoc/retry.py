@@ -16,7 +16,6 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponent
 
 from general_code.stage.files import UserError, describe, printable
 
-LONGEST_PAUSE_SECONDS = 300
 Result = TypeVar("Result")
 
 
@@ -54,10 +53,6 @@ class BlockedError(UserError):
     """The service refuses this computer: the run ends before it asks once for each region."""
 
 
-class ServiceDownError(UserError):
-    """The service has not answered for too long: the run ends, the ledger keeps its place."""
-
-
 @dataclass(frozen=True)
 class RetryPolicy:
     """How often and how long to try."""
@@ -79,7 +74,7 @@ class RetryPolicy:
         """Return the pauses between attempts: 2, 4, 8 ... 300 s; from 30 s for a submission; less with short polls."""
         # JSOC holds a refused request against its address for a while
         first = min(30.0, 3 * self.poll_seconds) if submission else min(2.0, self.poll_seconds)
-        return wait_exponential(first, max=LONGEST_PAUSE_SECONDS)
+        return wait_exponential(first, max=300.0)
 
 
 @contextmanager
@@ -117,7 +112,7 @@ def with_retries(step: Callable[[], Result], policy: RetryPolicy, report: Callab
     """Run a step until it succeeds, with growing pauses after a TransientError, and return what it returns.
 
     After `max_attempts` the last one is raised, `exhausted`: a step around this one passes it on. While `is_up` denies
-    that anybody answers, attempts are not counted; ServiceDownError after `outage_seconds` of that.
+    that anybody answers, attempts are not counted; UserError after `outage_seconds` of that: the run ends.
     """
     failed, down_since = 0, None
 
@@ -130,8 +125,8 @@ def with_retries(step: Callable[[], Result], policy: RetryPolicy, report: Callab
             return fault.exhausted
         down_since = down_since or time.monotonic()
         if time.monotonic() - down_since > policy.outage_seconds:
-            raise ServiceDownError(f"JSOC has not answered for {policy.outage_seconds / 3600:.1f} hours ({fault}); "
-                                   "what is done is kept: start again later to continue")
+            raise UserError(f"JSOC has not answered for {policy.outage_seconds / 3600:.1f} hours ({fault}); what is "
+                            "done is kept: start again later to continue")
         return False
 
     attempts = Retrying(

@@ -15,7 +15,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from datetime import date, datetime
+from datetime import date
 from functools import partial
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -33,7 +33,7 @@ from general_code.noaa.reports import (
     parse_region_summary,
     report_date,
 )
-from general_code.stage.files import UserError, describe
+from general_code.stage.files import UserError, describe, require_folder
 from general_code.stage.run import Problem
 
 RECURRENCE_DAYS = 60  # a number seen again after a longer gap is another region, 10,000 later
@@ -83,7 +83,7 @@ def read_summary_archive(folder: Path, first: date | None = None, last: date | N
     Raises
     ------
     UserError
-        When there is no row of section I to use, or the folder holds event reports instead.
+        When there is no folder, no row of section I to use, or the folder holds event reports instead.
     """
     summaries, problems = _read_all(folder, "SRS", parse_region_summary, first, last)
     rows = [row for summary in summaries for row in summary.rows]
@@ -94,20 +94,11 @@ def read_summary_archive(folder: Path, first: date | None = None, last: date | N
                         f"YYYY_SRS.tar.gz) in {folder}{period}{first_problem}; set --srs-dir"
                         f"{' or the dates' if period else ''}")
     table = pd.DataFrame(rows, columns=SummaryRow._fields).astype({"region": "str", "date": "datetime64[s]"})
-    table["issued"] = np.array([_moment(summary.stamp) for summary in summaries for _ in summary.rows],
-                               dtype="datetime64[s]")
+    table["issued"] = np.array([summary.made for summary in summaries for _ in summary.rows], dtype="datetime64[s]")
     table, recurrences = first_passages(table)
     days = [summary.date for summary in summaries]
     problems += recurrences + missing_days(days, "SRS", *(expected or (first, last)))
     return SummaryArchive(table, days, problems)
-
-
-def _moment(stamp: str) -> np.datetime64:
-    """Return a time like `20150101 0030`, NaT where there is none or its clock does not exist."""
-    try:
-        return np.datetime64(datetime.strptime(stamp, "%Y%m%d %H%M"), "s")
-    except ValueError:
-        return np.datetime64("NaT", "s")
 
 
 def read_event_archive(folder: Path) -> EventArchive:
@@ -126,7 +117,7 @@ def read_event_archive(folder: Path) -> EventArchive:
     Raises
     ------
     UserError
-        When the folder holds region summaries instead.
+        When there is no folder, or it holds region summaries instead.
     """
     reports, problems = _read_all(folder, "events", parse_event_report)
     return EventArchive(reports, problems + missing_days([report.date for report in reports], "events"))
@@ -246,7 +237,7 @@ def _bounded(file: IO[bytes], limit: int) -> bytes:
 def _read_all(folder: Path, kind: str, parse: Callable[[str, date, str], Report], first: date | None = None,
               last: date | None = None) -> tuple[list[Report], list[Problem]]:
     """Return the reports of a folder, one a day, by date, and the problems of files and lines."""
-    found, others, problems = find_reports(folder, kind)
+    found, others, problems = find_reports(require_folder(folder, KINDS[kind][0]), kind)
     if others and not found:
         (setting, expected), (_, got) = KINDS[kind], KINDS["events" if kind == "SRS" else "SRS"]
         raise UserError(f"{setting}: '{folder}' holds {others:,} {got} and no {expected}; srs_dir and events_dir seem "

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from general_code.noaa.archive import EventArchive, find_reports, read_event_archive
-from general_code.noaa.flares import DISORDER, EventList, peak_fluxes, read_event_list
+from general_code.noaa.flares import DISORDER, MADE_BY, EventList, ListSidecar, peak_fluxes, read_event_list
 from general_code.stage.files import UserError, atomic_write, is_set
 from general_code.stage.run import Problem, StageRun, read_sidecar
 
-MADE_BY = "made by generate_dataset from event reports"
-NO_REPORTS = sha256().hexdigest()
+RULES = b"a report made during its day is not whole\n"  # lists made by other rules are made again
+NO_REPORTS = sha256(RULES).hexdigest()
 
 
 def obtain_event_list(event_list: Path, events_dir: Path, as_published: bool, run: StageRun) -> EventList:
@@ -64,7 +64,8 @@ def obtain_event_list(event_list: Path, events_dir: Path, as_published: bool, ru
                             f"'{path}.json' to use the list as it stands")
         raise UserError(f"event_list: expected a list at '{event_list}' or event reports in events_dir '{events_dir}' "
                         "to make it from, found neither; set one of them")
-    run.report(f"Making {path} from the reports in {events_dir}" + (", which have changed" if made_from else ""))
+    changed = ", which have changed, or are read otherwise now" if made_from else ""
+    run.report(f"Making {path} from the reports in {events_dir}{changed}")
     return make_event_list(path, events_dir, as_published)
 
 
@@ -147,9 +148,9 @@ def event_line(time: np.datetime64, region: str, flare_class: str) -> str:
 
 def _made_from(path: Path) -> dict:
     """Return the sidecar of a list that this stage made, or was about to replace; empty for any other list."""
-    sidecar = read_sidecar(path) or {} if path.exists() else {}
-    own = sidecar.get("origin") == MADE_BY and _digest(path) in (sidecar["list_sha256"], sidecar["replaced_sha256"])
-    return sidecar if own else {}
+    sidecar = read_sidecar(path, ListSidecar, MADE_BY)
+    own = sidecar and _digest(path) in (sidecar["list_sha256"], sidecar["replaced_sha256"])
+    return sidecar if own and path.exists() else {}
 
 
 def _is_current(made_from: dict, path: Path, events_dir: Path, dated_by_report: bool) -> bool:
@@ -166,7 +167,7 @@ def _digest(path: Path) -> str:
 
 def reports_fingerprint(events_dir: Path) -> str:
     """Return a digest of names and contents of the event reports in a folder; `NO_REPORTS` when there are none."""
-    digest = sha256()
+    digest = sha256(RULES)
     for where, _, content in find_reports(events_dir, "events")[0]:
         digest.update(f"{where} {sha256(content).hexdigest()}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
@@ -182,5 +183,5 @@ def _midnight_text(events: EventList) -> str:
 def _remembered(events: EventList, made_from: dict) -> EventList:
     """Return a list made here with what its sidecar remembers of the reports."""
     listed = events.time.copy()
-    listed[np.array(made_from["after_midnight_lines"], dtype=int) - 1] -= np.timedelta64(1, "D")
+    listed[[line - 1 for line in made_from["after_midnight_lines"] if line <= len(listed)]] -= np.timedelta64(1, "D")
     return replace(events, listed_time=listed, problems=[Problem(*problem) for problem in made_from["problems"]])

@@ -7,13 +7,14 @@ GOES class. Image times are TAI and are compared with UTC as they stand (34 to 3
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BaseModel, PositiveInt
 
 from general_code.noaa.regions import is_region, region_codes, region_time_keys, whole_seconds
 from general_code.stage.files import UserError, is_set, read_lines
@@ -23,6 +24,7 @@ CLASS_EXPONENTS = {"A": -8, "B": -7, "C": -6, "M": -5, "X": -4}  # peak flux of 
 NO_FLARE = "0"
 FLARE_CLASS = r"[ABCMX]\d{1,3}(?:\.\d*)?"  # pattern of a GOES class
 DISORDER = "dates not in order"
+MADE_BY = "made by generate_dataset from event reports"
 DEFAULT_EVENT_LIST = Path("data/eventList.txt")  # need not exist where a stage can do without; another one has to
 _AFTER_MIDNIGHT = np.timedelta64(2 * 3600, "s")  # a maximum up to here can belong to a flare that began the day before
 _DAY = np.timedelta64(86400, "s")
@@ -224,10 +226,23 @@ def read_event_list(path: Path, as_published: bool = False) -> EventList:
                      listed_time=listed, problems=problems, reported=_reported_days(path))
 
 
+class ListSidecar(BaseModel):
+    """What the sidecar of a list that was made from event reports tells."""
+
+    origin: str
+    dated_by_report: bool
+    reports_sha256: str
+    list_sha256: str
+    replaced_sha256: str
+    reported_days: list[date]
+    after_midnight_lines: list[PositiveInt]
+    problems: list[tuple[str, str, str, str]]
+
+
 def _reported_days(event_list: Path) -> np.ndarray | None:
     """Return the days of the reports that a list was made from, as its sidecar tells; None for any other list."""
-    sidecar = read_sidecar(event_list) or {}
-    if "reported_days" not in sidecar or sidecar.get("list_sha256") != sha256(event_list.read_bytes()).hexdigest():
+    sidecar = read_sidecar(event_list, ListSidecar, MADE_BY)
+    if sidecar is None or sidecar["list_sha256"] != sha256(event_list.read_bytes()).hexdigest():
         return None
     return np.array(sidecar["reported_days"], dtype="datetime64[D]")
 

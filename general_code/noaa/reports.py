@@ -17,6 +17,7 @@ from general_code.stage.run import Problem
 REPORT_NAME = re.compile(r"(?P<date>(?:\d{4})?\d{4})(?P<kind>SRS|events)\.txt(?:\.gz)?", re.IGNORECASE)
 UNREADABLE_ROW = "row does not parse"
 TRUNCATED_REPORT, IMPOSSIBLE_RISE = "truncated event report", "maximum before begin"
+MADE_EARLY = "report made before the end of its day"
 LOST_FLARES = {TRUNCATED_REPORT, UNREADABLE_ROW, IMPOSSIBLE_RISE}  # faults of an event report that cost a flare
 LONGEST_RISE = np.timedelta64(12, "h")  # from begin to maximum, or on to the end; 5.4 h is the longest of 2010-2018
 MAGNETIC_TYPES = ("Alpha", "Beta", "Gamma", "Delta", "Beta-Gamma", "Beta-Delta", "Gamma-Delta", "Beta-Gamma-Delta")
@@ -138,8 +139,24 @@ class Report(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether no flare of an event report is known to be lost."""
-        return not any(problem.reason in LOST_FLARES for problem in self.problems)
+        """Whether an event report holds its whole day, and no flare is known to be lost."""
+        return bool(self.until == np.datetime64(self.date, "s") + np.timedelta64(1, "D"))
+
+    @property
+    def until(self) -> np.datetime64:
+        """Up to when all flares are known: the end of the day, or when it was made if before; NaT where one is lost."""
+        if any(problem.reason in LOST_FLARES for problem in self.problems):
+            return np.datetime64("NaT", "s")
+        day = np.datetime64(self.date, "s")
+        return self.made if self.made.astype("datetime64[D]") == day else day + np.timedelta64(1, "D")
+
+    @property
+    def made(self) -> np.datetime64:
+        """The moment in `stamp`, NaT where there is none or its clock does not exist."""
+        try:
+            return np.datetime64(datetime.strptime(self.stamp, "%Y%m%d %H%M"), "s")
+        except ValueError:
+            return np.datetime64("NaT", "s")
 
 
 # ---------------------------------------------------------------------------- region summaries
@@ -277,6 +294,9 @@ def parse_event_report(text: str, day: date, name: str) -> Report:
     """
     lines = text.removesuffix("\n").split("\n")
     stamp, problems = _header(lines, day, name)
+    if stamp[:8] == f"{day:%Y%m%d}":
+        problems.append(Problem(name, MADE_EARLY, f"{name}: made {stamp[9:]} of its day, later flares are not in it",
+                                "parts of days"))
     if _is_cut_off(text):
         problems.append(Problem(name, TRUNCATED_REPORT, f"{name}, line {len(lines)}: '{lines[-1].strip()[:40]}' has no "
                                 "line end; it is not used", "flares"))

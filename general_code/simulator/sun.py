@@ -113,26 +113,7 @@ class SimulatedFlare(NamedTuple):
 
 
 class SimulatedSun:
-    """The regions of an archive, drawn at random, with their rows in the daily summaries and their flares.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of chance.
-    n_regions, n_days : int
-        Number of regions, each listed on two days or more, and length of the archive [days].
-    first_region : int
-        NOAA number of the first region; the others follow.
-
-    Attributes
-    ----------
-    regions : dict of str to SimulatedRegion
-        By four-digit number, in order of first appearance.
-    rows : list of SimulatedRow
-        By day, then number.
-    flares : list of SimulatedFlare
-        By time of the maximum.
-    """
+    """An archive drawn by `rng`: regions by number, as they appear, listed twice or more; rows by day; flares."""
 
     def __init__(self, rng: np.random.Generator, n_regions: int, n_days: int, first_region: int) -> None:
         drawn = []
@@ -247,19 +228,13 @@ def simulated_image(region: SimulatedRegion, day: float, time: datetime) -> tupl
 
     Parameters
     ----------
-    region : SimulatedRegion
-        At the centre of the image.
-    day : float
-        Days since the archive's start.
-    time : datetime
-        The same as a date, TAI.
+    region, day, time : SimulatedRegion, float, datetime
+        At the centre of the image; days since the archive's start, and the same as a date, TAI.
 
     Returns
     -------
-    field : numpy.ndarray
-        Shape (600, 600) [G], north up, west to the right; NaN off the limb.
-    header : list of (str, object)
-        Keyword and value.
+    field, header : numpy.ndarray, list of (str, object)
+        Shape (600, 600) [G], north up, west to the right, NaN off the limb; keywords and values.
     """
     latitude, longitude = np.deg2rad((region.latitude_deg, central_meridian_distance(region, day)))
     centre = (IMAGE_PIXELS + 1) / 2
@@ -330,9 +305,14 @@ def flare_rate(region: SimulatedRegion, day: float) -> float:
 
 def inversion_line_flux(field: np.ndarray) -> float:
     """Return the unsigned flux [G x map cells] where strong fields of both signs lie within a quarter of a degree."""
-    near = np.ones((9, 9), dtype=bool)
-    positive = ndimage.maximum_filter(field, footprint=near) > STRONG_FIELD_GAUSS
-    negative = ndimage.minimum_filter(field, footprint=near) < -STRONG_FIELD_GAUSS
+    rows, columns = np.nonzero(np.abs(field) > STRONG_FIELD_GAUSS)
+    if not len(rows):
+        return 0.0
+    near = 4  # map cells
+    south, east = max(rows.min() - near, 0), max(columns.min() - near, 0)
+    field = field[south:rows.max() + near + 1, east:columns.max() + near + 1]
+    positive = ndimage.maximum_filter(field, 2 * near + 1) > STRONG_FIELD_GAUSS
+    negative = ndimage.minimum_filter(field, 2 * near + 1) < -STRONG_FIELD_GAUSS
     return float(np.abs(field[positive & negative]).sum())
 
 
@@ -346,10 +326,7 @@ def draw_peak_fluxes(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def summary_row(number: str, region: SimulatedRegion, day: int) -> SimulatedRow | None:
-    """Return a region's row of a day's summary, None when it is off the disk or has no spots.
-
-    The position is rounded to whole degrees, the area to tens of millionths, as in the originals.
-    """
+    """Return a region's row of a day's summary, rounded as in the originals; None off the disk or without spots."""
     longitude = central_meridian_distance(region, day)
     fraction = emerged_fraction(region, day)
     if abs(longitude) > 90 or fraction < SPOT_FRACTION:
@@ -376,10 +353,7 @@ def region_summary(date: datetime, rows: Sequence[SimulatedRow]) -> str:
 
 
 def event_report(date: datetime, flares: Sequence[SimulatedFlare]) -> str:
-    """Return the report of the flares that begin on a day: rows of 80 columns, or the line that there were none.
-
-    A maximum or an end after midnight has the next day's clock.
-    """
+    """Return the report of the flares that begin on a day; a time after midnight has the next day's clock."""
     header = EVENT_HEADER.format(date=date, created=date + timedelta(days=3))
     rows = [_event_row(10 * (i + 1), flare) for i, flare in enumerate(flares)]
     return header + ("\n".join(rows) or "NO EVENT REPORTS.\n")

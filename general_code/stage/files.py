@@ -6,11 +6,12 @@ Readers of a file written here see the old one or the whole new one, never half 
 import errno
 import os
 import re
+import secrets
 import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -37,8 +38,8 @@ def describe(error: BaseException) -> str:
     Returns
     -------
     str
-        Without line breaks and control characters; messages other than our own are cut to `LONGEST_MESSAGE` letters;
-        the name of the class if the exception has no text.
+        Without line breaks and control characters; the name of the class if there is no text; messages other than our
+        own are cut to `LONGEST_MESSAGE` letters.
     """
     if isinstance(error, OSError) and error.strerror and error.filename:
         return printable(f"{error.filename}: {error.strerror}")
@@ -64,20 +65,49 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def warn_once(text: str) -> None:
-    """Print a warning, at most once in a process.
+def counted(number: int, plural: str) -> str:
+    """Return a number with what is counted.
 
     Parameters
     ----------
-    text : str
-        What does not work here, and what follows from it.
+    number, plural : int, str
+        How many of what; the first word in s is its noun: no "series", which is both.
+
+    Returns
+    -------
+    str
+        Like "2,000 regions", "1 test image", "1 span of days".
     """
+    singular = re.sub(r"ies\b|(?<=ss)es\b|s\b", lambda end: "y" if end[0] == "ies" else "", plural, count=1)
+    return f"{number:,} {singular if number == 1 else plural}"
+
+
+def warn_once(text: str) -> None:
+    """Print a warning, what does not work here and what follows from it, at most once in a process."""
     if text not in _warned:
         _warned.add(text)
         print(f"Warning: {printable(text)}", file=sys.stderr, flush=True)
 
 
 # ---------------------------------------------------------------------------- inputs
+
+
+def check_all(*checks: Callable[[], object]) -> None:
+    """Make all checks of a run's inputs; one UserError has the messages of all that fail.
+
+    Parameters
+    ----------
+    *checks : callable
+        Like `lambda: require_file(path, "label_file")`.
+    """
+    errors = []
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            errors.append(str(error))
+    if errors:
+        raise UserError("; ".join(errors))
 
 
 def is_set(path: Path) -> bool:
@@ -97,24 +127,17 @@ def is_set(path: Path) -> bool:
 
 
 def require_folder(path: Path, setting: str) -> Path:
-    """Return `path` if it is a folder.
+    """Return `path` if it is a folder; UserError if not.
 
     Parameters
     ----------
-    path : Path
-        The folder that a setting names.
-    setting : str
-        Name of that setting, for the message.
+    path, setting : Path, str
+        The folder that a setting names, and the setting's name for the message.
 
     Returns
     -------
     Path
         The same path.
-
-    Raises
-    ------
-    UserError
-        When there is no such folder.
     """
     if path.is_dir():
         return path
@@ -124,24 +147,17 @@ def require_folder(path: Path, setting: str) -> Path:
 
 
 def require_file(path: Path, setting: str) -> Path:
-    """Return `path` if it is a regular file with something in it.
+    """Return `path` if it is a regular file with something in it; UserError for nothing, a folder, pipe or device.
 
     Parameters
     ----------
-    path : Path
-        The file that a setting names.
-    setting : str
-        Name of that setting, for the message.
+    path, setting : Path, str
+        The file that a setting names, and the setting's name for the message.
 
     Returns
     -------
     Path
         The same path.
-
-    Raises
-    ------
-    UserError
-        When there is no such file, an empty one, or something else (a folder, a pipe, a device).
     """
     found = _kind(path)
     if found == "a file":
@@ -168,17 +184,13 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     Parameters
     ----------
     path : Path
-        UTF-8, with or without byte order mark, else Latin-1; lines end as on Linux, Windows or old Macs.
+        UTF-8, with or without byte order mark, else Latin-1; lines end as on Linux, Windows or old Macs. UserError when
+        it is not a regular file, or not a text.
 
     Returns
     -------
     list of (int, str)
         Number from 1 and text without surrounding blanks; blank lines are skipped.
-
-    Raises
-    ------
-    UserError
-        When it is not a regular file, or not a text.
     """
     found = _kind(path)
     if found != "a file":
@@ -205,7 +217,8 @@ def require_output(output: Path, inputs: Sequence[Path] = ()) -> None:
     """
     refuse_inputs([output], inputs)
     for path in filter(is_set, inputs):
-        if path.resolve() in output.resolve().parents and output.is_file() and not Path(f"{output}.log").exists():
+        inside = Path(os.path.realpath(path)) in Path(os.path.realpath(output)).parents
+        if inside and output.is_file() and not Path(f"{output}.log").exists():
             raise UserError(f"'{output}' is a file of '{path}', which this stage reads and never changes; name "
                             "another output")
     if output.is_dir():
@@ -228,39 +241,25 @@ def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
 
     Parameters
     ----------
-    outputs : iterable of Path
-        All that will be written.
-    inputs : iterable of Path
-        What is read; the empty path is skipped.
-
-    Raises
-    ------
-    UserError
-        Names the first such file.
+    outputs, inputs : iterable of Path
+        All that will be written; what is read, of which the empty path is skipped.
     """
-    read = {path.resolve() for path in inputs if is_set(path)}
+    read = {os.path.realpath(path) for path in inputs if is_set(path)}  # `resolve` raises for a circle of links
     for path in outputs:
-        if path.resolve() in read:
+        if os.path.realpath(path) in read:
             raise UserError(f"'{path}' is an input of this stage and would be overwritten; choose another name, suffix "
                             "or folder for the outputs")
 
 
 def require_free_space(folder: Path, needed_bytes: float, purpose: str) -> None:
-    """Raise unless the disk of `folder` has room.
+    """Raise UserError, with what is needed, free and missing, unless the disk of `folder` has room.
 
     Parameters
     ----------
     folder : Path
         Need not exist yet: the nearest folder above it counts.
-    needed_bytes : float
-        Estimate [bytes].
-    purpose : str
-        What the space is for, e.g. "the copy of 44 images".
-
-    Raises
-    ------
-    UserError
-        Says how much is needed, free and missing.
+    needed_bytes, purpose : float, str
+        Estimate [bytes]; what the space is for, e.g. "the copy of 44 images".
     """
     folder = folder.absolute()
     while not folder.exists():
@@ -307,17 +306,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
         Same folder and suffixes; removed if the block raises. The file is flushed to disk before it is renamed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=_temporary_prefix(), suffix="-" + path.name, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f"{_temporary_prefix()}{secrets.token_hex(4)}-{path.name}")
+    temporary.touch(exist_ok=False)  # with the permissions that a new file gets here
     try:
         yield temporary
         flush(temporary)
-        try:
-            temporary.chmod(0o666 & ~_umask())
-        except OSError as error:  # Windows shares, some mounts
-            warn_once(f"'{path.parent}' does not take permissions ({error.strerror}): files there keep those that the "
-                      "system gives them")
         temporary.replace(path)
         flush(path.parent)
     finally:
@@ -330,10 +323,8 @@ def atomic_write(path: Path, mode: str = "w", **options: Any) -> Iterator[IO]:
 
     Parameters
     ----------
-    path : Path
-        The file to write. Its folder is created.
-    mode : {"w", "wb"}
-        Text or bytes.
+    path, mode : Path, {"w", "wb"}
+        The file to write, whose folder is created; text or bytes.
     **options
         Passed to `open`. Text is UTF-8 with "\\n" line ends unless they say otherwise.
 
@@ -381,13 +372,6 @@ def _runs(process: int) -> bool:
     return True
 
 
-def _umask() -> int:
-    """Return the process's file mode mask, which mkstemp ignores."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
-
-
 def flush(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on disk.
 
@@ -418,9 +402,7 @@ def write_csv(path: Path, table: Any, header: bool = True) -> None:
 
     Parameters
     ----------
-    path : Path
-        The file to write.
-    table : pandas.DataFrame or pyarrow.Table
+    path, table : Path, pandas.DataFrame or pyarrow.Table
         Floats are written with the shortest text that reads back as the same double; NaN, None and null as nothing.
     header : bool, optional
         Whether the first line holds the names of the columns.

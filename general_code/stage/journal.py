@@ -9,6 +9,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple, Self
 
@@ -31,19 +32,8 @@ class FileState(NamedTuple):
 class Journal:
     """Values by file, on disk as soon as they are appended; a context manager that closes the file.
 
-    Parameters
-    ----------
-    path : Path
-        Created if it does not exist.
-    made_with : str
-        What the values depend on besides the files, in one line: it is the header.
-    resume : bool, optional
-        False: start empty, whatever the file holds.
-
-    Attributes
-    ----------
-    foreign : bool
-        Whether a table was found that was made with something else, and so is not used but replaced.
+    The table at `path` is created if it does not exist. Its header is `made_with`, a line of what the values depend on
+    besides the files: a table made with something else is replaced (then `foreign`). `resume=False` starts empty.
     """
 
     def __init__(self, path: Path, made_with: str, resume: bool = True) -> None:
@@ -79,25 +69,22 @@ class Journal:
     def find(self, files: Sequence[FileState]) -> tuple[np.ndarray, np.ndarray]:
         """Look files up, in any order, without keeping the table in memory.
 
-        Returns
-        -------
-        places : ndarray, shape (n,), int64
-            The place of each file's line, for `read`; -1 where there is none for this name, size and time.
-        letters : ndarray, shape (n,), bytes
-            First letter of each value; empty where there is none.
+        Returns, shape (n,), the place of each file's line, for `read` (int64), -1 where there is none for this name,
+        size and time; and the first letter of each value (bytes), empty where there is none.
         """
-        names = np.array([os.fsencode(file.name) for file in files], dtype=bytes)
-        return self.find_arrays(names, np.array([file.size for file in files], dtype=np.int64),
+        return self.find_arrays((os.fsencode(file.name) for file in files),
+                                np.array([file.size for file in files], dtype=np.int64),
                                 np.array([file.mtime_ns for file in files], dtype=np.int64))
 
-    def find_arrays(self, names: np.ndarray, sizes: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Look very many files up as `find` does: names as bytes, each once; sizes [bytes] and times [ns] as int64."""
+    def find_arrays(self, names: Iterable[bytes], sizes: np.ndarray,
+                    times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Look very many files up as `find` does: names, each once, in the order of sizes [bytes] and times [ns]."""
+        names = np.concatenate([np.empty(0, "S1"), *map(np.array, _blocks(names))])  # a list of all takes twice as much
         order = np.argsort(names)
-        ordered = names[order]
         places, letters = np.full(names.size, -1, np.int64), np.zeros(names.size, "S1")
         for block in _blocks(self._whole_lines() if names.size else []):
             keys = np.array([name for name, *_ in block])
-            where = order[np.minimum(np.searchsorted(ordered, keys), names.size - 1)]
+            where = order[np.minimum(np.searchsorted(names, keys, sorter=order), names.size - 1)]
             for index, (name, size, time, place, letter) in zip(where.tolist(), block, strict=True):
                 if names[index] == name and (sizes[index], times[index]) == (size, time):
                     places[index] = place
@@ -169,11 +156,6 @@ def _line(file: FileState, value: str) -> bytes:
 
 def _blocks(items: Iterable) -> Iterator[list]:
     """Yield items in lists of at most `LINES_A_BLOCK`."""
-    block = []
-    for item in items:
-        block.append(item)
-        if len(block) == LINES_A_BLOCK:
-            yield block
-            block = []
-    if block:
+    items = iter(items)
+    while block := list(islice(items, LINES_A_BLOCK)):
         yield block

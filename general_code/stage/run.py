@@ -5,9 +5,7 @@ A script reads ::
     ## User Definitions
     class UserDefinitions(Settings):
         srs_dir: Path = "data/SRS"  # folder of region summaries
-        events_dir: OptionalPath = "data/Events"  # folder of event reports; "": none
         ar_list: Path = "data/ARList.txt"  # the list to write
-        n_jobs: Jobs = -1  # worker processes; -1 = all cores
     ## End User Definitions
 
     @stage_main
@@ -27,6 +25,7 @@ import functools
 import importlib.metadata
 import io
 import json
+import math
 import os
 import platform
 import re
@@ -39,6 +38,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import IO, Annotated, Any, Literal, NamedTuple, get_args, get_origin
@@ -54,6 +54,7 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from general_code.stage.files import (
     UserError,
     atomic_write,
+    counted,
     describe,
     is_set,
     printable,
@@ -64,10 +65,18 @@ from general_code.stage.files import (
 )
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = ("astropy", "dask", "drms", "fitsio", "joblib", "keras", "numba", "numpy", "pandas", "pyarrow", "pydantic",
-            "scikit-image", "scikit-learn", "scipy", "selenium", "skops", "tensorflow", "tensorflow-cpu")
+PACKAGES = ("astropy", "dask", "drms", "fitsio", "jax", "joblib", "keras", "numba", "numpy", "pandas", "pyarrow",
+            "pydantic", "scikit-image", "scikit-learn", "scipy", "selenium", "skops", "tensorflow", "tensorflow-cpu",
+            "torch")
 UNPRINTABLE = "backslashreplace"  # a file name that is not UTF-8 is written like \\xff
+MOST_JOBS = 4096
 SECONDS_BETWEEN_PLAIN_LINES = 10.0
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+THREADS = min([16, CORES, *(int(text) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+                            if (text := os.environ.get(name, "")).isdecimal())])  # of numerical libraries
+ADDRESS_SPACE = 1e9  # that every script reserves [bytes]
+COMPUTING_SPACE = 2.2e9 + 0.15e9 * THREADS  # that numba, scikit-learn and their threads reserve [bytes]
+LARGEST = 1e12  # number that a setting may be, as seconds or "no limit"
 NOT_IN_A_FILE_NAME = '/\\:*?"<>|[]'
 
 
@@ -75,7 +84,24 @@ NOT_IN_A_FILE_NAME = '/\\:*?"<>|[]'
 
 
 class _MissingSetting(UserError, AttributeError):
-    """A line of the block was removed; also what `hasattr` expects."""
+    """A line of the block was removed or misspelt; also what `hasattr` expects."""
+
+
+def _missing_setting(name: str, found: Iterable[str]) -> _MissingSetting:
+    """Return the error for a setting that the script uses and the block lacks, with the name it may stand under."""
+    advice = "".join(f"is it the line `{near}`? " for near in get_close_matches(name, found, 1))
+    return _MissingSetting(f"{name}: this setting is missing in the User Definitions; {advice}put its line back (found "
+                           f"{', '.join(found)})")
+
+
+def _settings_used(module: str) -> set[str]:
+    """Return the settings that a script uses, by its text: a misspelt line is found before any work."""
+    try:
+        text = Path(sys.modules[module].__file__).read_text(encoding="utf-8")
+    except (KeyError, AttributeError, OSError, TypeError):  # not from a file
+        return set()
+    _, block, rest = text.partition("## End User Definitions")
+    return {name for name in re.findall(r"\buser\.([A-Za-z]\w*)", rest) if block and not hasattr(Settings, name)}
 
 
 class _SettingsClass(type(BaseModel)):
@@ -85,30 +111,27 @@ class _SettingsClass(type(BaseModel)):
         typed = namespace.setdefault("__annotations__", {})
         untyped = [key for key, value in namespace.items()
                    if not key.startswith(("_", "model_")) and key not in typed and not callable(value)]
-        for key in untyped:  # lists and paths can be told by value and name; a choice or a limit is lost with its type
-            if isinstance(namespace[key], list | tuple):
-                typed[key] = tuple[str, ...]
+        for key in untyped:  # lists and paths can be told by their names; a choice or a limit is lost with its type
+            if key in _LISTS:
+                typed[key] = _LISTS[key]
             elif key.endswith(("_dir", "_file", "_list")):
                 typed[key] = OptionalPath
         try:
             return super().__new__(mcs, name, bases, namespace, **options)
         except PydanticUserError:
-            lost = ", ".join(key for key in untyped if key not in typed)
-            raise SystemExit(f"{_script_name()}: {lost}: expected a line `name: type = value`, got no type; write the "
-                             "setting as it was delivered and change the value only") from None
+            lost = [key for key in untyped if key not in typed]
+            missing = _settings_used(namespace["__module__"]).difference(typed, lost)
+            meant = "".join(f"did you mean {name}? " for key in lost for name in get_close_matches(key, missing, 1))
+            raise SystemExit(f"{_script_name()}: {', '.join(lost)}: expected a line `name: type = value`, got no type; "
+                             f"{meant}write the setting as it was delivered and change the value only") from None
 
 
 class Settings(BaseModel, metaclass=_SettingsClass):
     """Base of every `UserDefinitions`: immutable; text becomes a path, a number, a list or a choice where it can.
 
     The block as edited and the flags of one run are checked alike, before any work. The types state the limits
-    (`PositiveInt`, `Annotated[float, Field(gt=0, le=90)]`).
-
-    Raises
-    ------
-    UserError
-        For a value that cannot be meant (setting, what was expected, what was found), a setting that does not
-        exist, and a setting that was removed from the block.
+    (`PositiveInt`, `Annotated[float, Field(gt=0, le=90)]`). UserError for a value that cannot be meant, and for a
+    setting that does not exist or was removed from the block.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, coerce_numbers_to_str=True,
@@ -118,23 +141,33 @@ class Settings(BaseModel, metaclass=_SettingsClass):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise UserError("; ".join(_error_line(type(self), details) for details in error.errors())) from None
+            lines = (printable(_error_line(type(self), details)) for details in error.errors())
+            raise UserError("; ".join(lines)) from None
 
     def changed(self, **values: Any) -> "Settings":
         """Return these settings with some values changed, checked like the others."""
         return type(self)(**(dict(self) | values))
 
+    def noted(self) -> dict[str, Any]:
+        """Return the settings for the sidecar, an optional path that is not set as ""."""
+        return {name: "" if value == Path("") and _OPTIONAL in type(self).model_fields[name].metadata else value
+                for name, value in self}
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             return super().__getattr__(name)
-        raise _MissingSetting(f"{name}: this setting is missing in the User Definitions (found "
-                              f"{', '.join(self.__dict__)}); put its line back")
+        raise _missing_setting(name, self.__dict__)
 
     @field_validator("*", mode="before")
     @classmethod
     def _read_text(cls, value: Any, info: Any) -> Any:
-        """Take one text or number for a list of one, "" for an empty list, and no "" for a path."""
+        """Take one text or number for a list of one, "" for an empty list; no "" for a path, no True for a number."""
         field = cls.model_fields[info.field_name]
+        if isinstance(value, bool) and field.annotation in (int, float):
+            raise ValueError(f"expected {_EXPECTED[field.annotation.__name__]}, got {value}")
+        items = value if isinstance(value, list | tuple) else [value]
+        if any("\0" in str(item) for item in items) or len(items) > 1 and "" in items:
+            raise ValueError(f"expected text without empty entries or zero bytes, got {value!r}")
         if get_origin(field.annotation) is tuple and isinstance(value, str | int | Path):
             return () if value == "" else (value,)
         if field.annotation is Path and value == "" and _OPTIONAL not in field.metadata:
@@ -143,8 +176,10 @@ class Settings(BaseModel, metaclass=_SettingsClass):
 
     @field_validator("*", mode="after")
     @classmethod
-    def _expand_home(cls, value: Any) -> Any:
-        """Expand `~` in paths."""
+    def _check_value(cls, value: Any) -> Any:
+        """Expand `~` in paths; refuse numbers that no setting can mean."""
+        if isinstance(value, int | float) and abs(value) > LARGEST:
+            raise ValueError(f"expected a number between {-LARGEST:g} and {LARGEST:g}, got {value}")
         paths = value if isinstance(value, tuple) else (value,)
         try:
             paths = tuple(item.expanduser() if isinstance(item, Path) else item for item in paths)
@@ -158,23 +193,22 @@ def command_line(settings: type[Settings], description: str) -> Any:
 
     Parameters
     ----------
-    settings : type of Settings
-        The script's `UserDefinitions`; the comments of its lines are the help.
-    description : str
-        The script's docstring.
+    settings, description : type of Settings, str
+        The script's `UserDefinitions`, the comments of whose lines are the help; the script's docstring.
 
     Returns
     -------
     Settings
-        Validated.
-
-    Raises
-    ------
-    SystemExit
-        With one line (status 1) for a value that cannot be meant; status 2 for a flag that does not exist.
+        Validated. SystemExit with one line (status 1) for a value that cannot be meant; status 2 for a flag that does
+        not exist.
     """
+    _print_any_text()
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(description)  # as it stands: tyro would join its lines
     try:
-        return tyro.cli(settings, default=settings(), description=description, registry=_text_flags())
+        for name in sorted(_settings_used(settings.__module__).difference(settings.model_fields)):
+            raise _missing_setting(name, settings.model_fields)
+        return tyro.cli(settings, default=settings(), description="", registry=_text_flags())
     except UserError as error:
         raise SystemExit(f"{_script_name()}: {error}") from None
 
@@ -204,6 +238,13 @@ def _flag_text(value: Any) -> list[str]:
     return ["" if isinstance(value, Path) and not is_set(value) else str(value)]
 
 
+def _print_any_text() -> None:
+    """Let a terminal that lacks a letter show its number in place of ending the run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=UNPRINTABLE)
+
+
 def _script_name() -> str:
     """Return the name of the script that was started."""
     return Path(sys.argv[0]).stem
@@ -220,9 +261,9 @@ def _optional_path(value: Any) -> Any:
 
 def _check_jobs(value: int) -> int:
     """Return a number of workers."""
-    if value == -1 or value >= 1:
+    if value == -1 or 1 <= value <= MOST_JOBS:
         return value
-    raise ValueError(f"expected -1 (all cores) or a number from 1, got {value}")
+    raise ValueError(f"expected -1 (all cores) or a number from 1 to {MOST_JOBS}, got {value}")
 
 
 def _check_suffix(value: str) -> str:
@@ -236,8 +277,10 @@ _OPTIONAL = BeforeValidator(_optional_path)
 OptionalPath = Annotated[Path, _OPTIONAL]  # "" or None: none, which is `Path("")`
 Jobs = Annotated[int, AfterValidator(_check_jobs)]  # worker processes; -1: all cores
 Percent = Annotated[float, Field(gt=0, lt=100)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]  # of random numbers, as libraries take it
 Suffix = Annotated[str, AfterValidator(_check_suffix)]  # added to names of files
 
+_LISTS = {"ar_numbers": tuple[str, ...], "predictions": tuple[str, ...], "images": tuple[Path, ...]}
 _EXPECTED = {"int": "a whole number", "float": "a number", "finite": "a finite number", "bool": "True or False",
              "path": "a path", "string": "text", "tuple": "a list"}
 _LIMITS = {"greater_than": ("above", "gt"), "greater_than_equal": ("from", "ge"), "less_than": ("below", "lt"),
@@ -255,12 +298,31 @@ def _error_line(settings: type[Settings], details: ErrorDetails) -> str:
         expected = "one of " + ", ".join(map(str, get_args(settings.model_fields[name].annotation)))
     elif kind in _LIMITS:
         word, key = _LIMITS[kind]
-        expected = f"a number {word} {details['ctx'][key]:g}"
+        expected = f"a number {word} {details['ctx'][key]:.12g}"
     elif kind == "too_short":
         expected = f"a list of at least {details['ctx']['min_length']}"
     else:
         expected = _EXPECTED.get(kind.split("_")[0], details["msg"])
     return f"{name}: expected {expected}, got {str(got) if isinstance(got, Path) else repr(got)}"
+
+
+def require_address_space(needed_bytes: float = COMPUTING_SPACE) -> None:
+    """Raise UserError where this process may not have the address space that libraries reserve: they hang or crash.
+
+    Parameters
+    ----------
+    needed_bytes : float, optional
+        [bytes]
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit not in (resource.RLIM_INFINITY, -1) and limit < needed_bytes:
+        had, needed = math.floor(limit / 1e7) / 100, math.ceil(needed_bytes / 1e7) / 100  # never seem to be equal
+        raise UserError(f"not enough memory: this process is limited to {had:.2f} GB of address space (ulimit -v, or "
+                        f"the batch system), of which libraries reserve up to {needed:.2f} GB; raise the limit")
 
 
 def resolve_jobs(n_jobs: int) -> int:
@@ -306,12 +368,11 @@ def stage_main(main: Callable) -> Callable:
     def guarded(user: Any) -> None:
         # a notebook's backend fails the import of matplotlib, which keras imports, too
         os.environ["MPLBACKEND"] = "agg"
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors=UNPRINTABLE)
+        _print_any_text()
         script = Path(getattr(sys.modules[main.__module__], "__file__", main.__module__)).stem
         try:
             with termination_like_interrupt():
+                require_address_space(ADDRESS_SPACE)
                 main(user)
         except (UserError, OSError) as error:
             raise SystemExit(f"{script}: {describe(error)}") from error
@@ -358,30 +419,33 @@ class StageRun:
         `reason` is a short fixed phrase by which the closing lines count, `detail` has the particulars; `subject` is
         what was excluded, in the plural ("images", "flares", "days").
         """
-        self.exclusions.append(Problem(str(input), reason, " ".join(detail.split()), subject))
+        self.exclusions.append(Problem(printable(str(input)), reason, printable(" ".join(detail.split())), subject))
+
+    def exclude_all(self, problems: Iterable[Problem]) -> None:
+        """Record what a reader could not use."""
+        for problem in problems:
+            self.exclude(*problem)
 
     def count(self, name: str, number: float) -> None:
         """Record a number for the sidecar."""
         self.counts[name] = number
 
-    def progress(self, iterable: Iterable | None = None, *, total: int | None = None, description: str = "",
-                 unit: str = "images", initial: int = 0) -> tqdm:
+    def progress(self, iterable: Iterable | None = None, **options: Any) -> tqdm:
         """Return `progress_bar` of the same arguments."""
-        return progress_bar(iterable, total=total, description=description, unit=unit, initial=initial)
+        return progress_bar(iterable, **options)
 
 
 @contextmanager
 def stage_run(user: Settings, output: Path, inputs: Sequence[Path] = ()) -> Iterator[StageRun]:
     """Run a stage's body with the lock on its output held; write the exclusions and the sidecar at its end.
 
-    A run that ends by a `UserError` leaves its exclusions, too: they may be why.
+    A run that ends by a `UserError` leaves its exclusions, too: they may be why. It is one when the output is one of
+    the inputs or cannot be written, or when another run holds its lock.
 
     Parameters
     ----------
-    user : Settings
-        The stage's settings, for the sidecar.
-    output : Path
-        The stage's main output; the stage writes it inside the block.
+    user, output : Settings, Path
+        The stage's settings, for the sidecar; its main output, which it writes inside the block.
     inputs : sequence of Path, optional
         Files and folders that the stage reads; the empty path is skipped.
 
@@ -389,11 +453,6 @@ def stage_run(user: Settings, output: Path, inputs: Sequence[Path] = ()) -> Iter
     ------
     StageRun
         For reports, counts and exclusions.
-
-    Raises
-    ------
-    UserError
-        When the output is one of the inputs or cannot be written, or another run holds its lock.
     """
     require_output(output, inputs)
     start = _now()
@@ -422,8 +481,8 @@ def stage_run(user: Settings, output: Path, inputs: Sequence[Path] = ()) -> Iter
 def output_lock(output: Path) -> Iterator[None]:
     """Hold a lock of the operating system on an output: it goes with the process, however that ends.
 
-    Where the file system has no locks (NFS without its daemon, Lustre, object stores) this is warned of once, and
-    the block runs without.
+    UserError when another run holds it. Where the file system has no locks (NFS without its daemon, Lustre, object
+    stores) this is warned of once, and the block runs without.
 
     Parameters
     ----------
@@ -434,11 +493,6 @@ def output_lock(output: Path) -> Iterator[None]:
     ------
     None
         While the lock is held.
-
-    Raises
-    ------
-    UserError
-        When another run holds it.
     """
     # a soft lock, a file that outlives a killed process, would block every later run
     lock = FileLock(output.parent / f".{output.name}.lock", timeout=0, fallback_to_soft=False)
@@ -472,22 +526,17 @@ def _report_exclusions(run: StageRun, output: Path) -> None:
         run.report("Nothing was excluded.")
         return
     subjects = Counter(problem.subject or "inputs" for problem in run.exclusions)
-    listed = ", ".join(f"{number:,} {_noun(subject, number)}" for subject, number in subjects.most_common())
+    listed = ", ".join(counted(number, subject) for subject, number in subjects.most_common())
     run.report(f"Excluded {listed}, listed in {output}.excluded.csv:")
     for reason, number in sorted(Counter(problem.reason for problem in run.exclusions).items()):
         run.report(f"  {number:>9,}  {reason}")
-
-
-def _noun(plural: str, number: int) -> str:
-    """Return a plural like "images" or "spans of days" as it goes with a number."""
-    return re.sub(r"^([a-z]+)s\b", r"\1", plural) if number == 1 else plural
 
 
 def _write_sidecar(path: Path, user: Settings, run: StageRun, start: str) -> None:
     """Write settings, versions, git revision, counts and times."""
     content = {
         "script": Path(getattr(sys.modules[type(user).__module__], "__file__", "")).name,
-        "settings": user.model_dump(),
+        "settings": user.noted(),
         "versions": package_versions(),
         "git_revision": git_revision(),
         "counts": run.counts,
@@ -500,28 +549,60 @@ def _write_sidecar(path: Path, user: Settings, run: StageRun, start: str) -> Non
         file.write("\n")
 
 
-def read_sidecar(output: Path) -> dict[str, Any] | None:
+class _Noted(BaseModel):
+    """What stages read again of the settings and counts of a stage; the rest is for people."""
+
+    label_file: str = ""
+    image_format: str = ""
+    gauss_range: Annotated[float, Field(gt=0)] = 1.0
+    flare_window_hours: float | Literal[""] = ""
+    image_pixels: list[float] = []
+    flare_sources: dict[str, bool | float | str] = {}
+    calibration: dict[str, float] = {}
+    model_made_of: dict = {}
+    scores_mean_nothing: bool = False
+
+
+class Sidecar(BaseModel):
+    """What has to be in a sidecar, of which types."""
+
+    settings: _Noted = _Noted()
+    counts: _Noted = _Noted()
+
+
+def read_sidecar(output: Path, schema: type[BaseModel] = Sidecar, made_by: str = "") -> dict[str, Any] | None:
     """Return what a stage noted beside its output.
 
     Parameters
     ----------
     output : Path
         The main output; the sidecar is `<output>.json`.
+    schema : type of pydantic.BaseModel, optional
+        What it has to fit.
+    made_by : str, optional
+        What has to stand in it: without that it is somebody else's file of this name, as if there were none.
 
     Returns
     -------
     dict or None
-        With dictionaries under "settings" and "counts". None without a sidecar; None and a warning for a damaged one.
+        With dictionaries under "settings" and "counts"; what is null was not noted. None without a sidecar; None and a
+        warning for a damaged one.
     """
     path = Path(f"{output}.json")
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and all(isinstance(content.setdefault(part, {}), dict)
-                                             for part in ("settings", "counts")):
-            return content
-        reason = "its settings or counts are not tables"
+        if not path.is_file():
+            raise ValueError("it is not a regular file")
+        content = path.read_bytes()
+        if made_by.encode() not in content:
+            return None
+        content = json.loads(content, object_hook=lambda noted: {k: v for k, v in noted.items() if v is not None})
+        schema.model_validate(content)
+        return {"settings": {}, "counts": {}} | content
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        reason = f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
     except (OSError, ValueError, RecursionError) as error:
         reason = describe(error)
     warn_once(f"'{path}' is damaged and not used ({reason}); run the stage that writes it again")
@@ -607,24 +688,15 @@ def parallel_results(work: Callable, tasks: Iterable[tuple], n_jobs: int, ordere
 
     Parameters
     ----------
-    work : callable
-        At the top of a module.
-    tasks : iterable of tuple
-        Its arguments, taken as they are needed.
-    n_jobs : int
-        Number of processes; with 1 all is done in this one.
+    work, tasks, n_jobs : callable, iterable of tuple, int
+        A function at the top of a module; its arguments, taken as they are needed; number of processes, 1 is this one.
     ordered : bool, optional
         Whether results come in the order of the tasks; else as they are done.
 
     Yields
     ------
     object
-        What `work` returned.
-
-    Raises
-    ------
-    UserError
-        When a process was killed from outside; what came before is the caller's to keep.
+        What `work` returned. UserError when a process was killed from outside; what came before is the caller's.
     """
     import joblib
     from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -679,9 +751,8 @@ def interrupts_left_to_parent() -> Iterator[None]:
 def termination_like_interrupt() -> Iterator[None]:
     """Let SIGTERM (`kill`, batch systems) and SIGHUP (a closed terminal) raise `KeyboardInterrupt` in the block.
 
-    Half-written files are then removed and worker processes ended. A second signal meanwhile is ignored. The
-    exception has the signal's number, which that of Ctrl-C has not. In a thread other than the main one nothing is
-    changed.
+    Half-written files are then removed and worker processes ended; a second signal meanwhile is ignored. The exception
+    has the signal's number, which that of Ctrl-C has not. In a thread other than the main one nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -21,18 +21,8 @@ PACKED = (".tar.xz", ".tar.gz", ".tgz", ".tar")
 class WorkFolder:
     """A folder in which the stages run; what is done there is printed before, as commands that work when pasted.
 
-    Parameters
-    ----------
-    path : Path
-        The folder; it is made.
-    archive : str
-        What the archive is called: its folder, or a word for a simulated one. It is noted in `archive.txt`, so that
-        two archives are not mixed.
-
-    Raises
-    ------
-    UserError
-        When the folder cannot be written, or holds another archive's data.
+    The folder at `path` is made; UserError when it cannot be written. `archive`, the archive's folder or a word for a
+    simulated one, is noted in `archive.txt`: UserError for a folder that holds the data of another.
     """
 
     def __init__(self, path: Path, archive: str) -> None:

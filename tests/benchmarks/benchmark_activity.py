@@ -53,7 +53,7 @@ def main() -> None:
         user = build.UserDefinitions(events_dir=place / "Events",
                                      event_list=SHARED_DATA / "published" / "eventList.txt")
         images = timed("read the names", build.read_image_names, place / "names.txt", run)
-        summaries = timed("read the summaries", build.read_summaries, place / "SRS", run)
+        summaries = timed("read the summaries", build.read_summary_archive, place / "SRS")
         flares, _ = timed("read the flares", build.read_flares, user.events_dir, user.event_list,
                        user.event_list_delay_minutes, run, images["time"].to_numpy())
         table = timed("compute", activity_features, images["region"], images["time"].to_numpy(), flares,

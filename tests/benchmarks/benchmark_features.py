@@ -8,7 +8,6 @@ Figures are meant for idle cores: the best of several runs for an image, one run
 ones (../shared/data) where they are at hand, else a simulated field.
 """
 
-import io
 import os
 import shutil
 import subprocess
@@ -17,7 +16,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
+import fitsio
 import joblib
 import numpy as np
 import pandas as pd
@@ -30,13 +31,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))  # repository root
 from classifier_SVM import FunctionsP3 as compiled
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES, read_feature_table, write_feature_table
-from general_code.images.magnetograms import (
-    _read_fits_astropy,
-    gauss_to_grey,
-    read_magnetogram,
-    write_magnetogram,
-    write_png,
-)
+from general_code.dataset.pixels import ImageTask, screen_image
+from general_code.images import magnetograms
+from general_code.images.magnetograms import gauss_to_grey, read_magnetogram, read_pixels, write_magnetogram, write_png
 from general_code.stage.run import Settings, command_line
 from tests import plain_features as plain
 
@@ -108,7 +105,10 @@ def print_features(field: np.ndarray, repeats: int) -> None:
                     for image in (field, small)]
     print(f"{'scipy.signal.convolve2d, 10x10':32s}{convolutions[0]:10.2f}{'':10s}{convolutions[1]:10.2f}")
     shares = [columns[2 * n]["all 29"] / convolutions[n] for n in range(2)]
-    print(f"{'all 29 / convolve2d':32s}{shares[0]:10.3f}{'':10s}{shares[1]:10.3f}     (to reach 0.15, aim 0.06)")
+    print(f"{'all 29 / convolve2d':32s}{shares[0]:10.3f}{'':10s}{shares[1]:10.3f}")
+    as_read = compiled.Pixels(np.rint(10 * field).astype(np.int32), 0)
+    share = best(lambda: compiled.image_features(as_read), repeats) / convolutions[0]
+    print(f"{'  of whole tenths as read':32s}{share:10.3f}     (to reach 0.05)")
 
 
 def compiled_times(image: np.ndarray, repeats: int) -> dict[str, float]:
@@ -152,13 +152,21 @@ def make_dataset(folder: Path, fields: list[np.ndarray], images: int) -> list[Pa
 
 
 def print_decoding(folder: Path, paths: list[Path], field: np.ndarray, repeats: int) -> None:
-    """Print ms to read one file."""
+    """Print ms to read one file, and how many a second stage 3 screens beside what the general libraries allow."""
     write_png(folder / "small.png", gauss_to_grey(resize(field, (224, 224), order=1, anti_aliasing=True), 25.0))
-    print(f"\n{'decode FITS 600x600 [ms]':32s}{best(lambda: read_magnetogram(paths[0]), repeats):10.2f}")
-    content = paths[0].read_bytes()
-    by_astropy = best(lambda: _read_fits_astropy(io.BytesIO(content)), repeats)
-    print(f"{'the same by astropy [ms]':32s}{by_astropy:10.2f}     (read so where fitsio is not installed)")
-    print(f"{'decode PNG 224x224 [ms]':32s}{best(lambda: read_magnetogram(folder / 'small.png'), repeats):10.2f}")
+    times = {"read FITS 600x600 to int32 [ms]": best(lambda: read_pixels(paths[0]), repeats),
+             "the same by fitsio [ms]": best(lambda: fitsio.FITS(paths[0])[1].read(), repeats)}
+    with patch.multiple(magnetograms, _read_fits_export=None, fitsio=None):
+        times["the same by astropy [ms]"] = best(lambda: read_pixels(paths[0]), repeats)
+    times["read PNG 224x224 [ms]"] = best(lambda: read_pixels(folder / "small.png"), repeats)
+    times["screen an image in stage 3 [ms]"] = best(lambda: screen_image(ImageTask(paths[0])), repeats)
+    with patch.multiple(magnetograms, _read_fits_export=None):
+        times["the same without the decoder [ms]"] = best(lambda: screen_image(ImageTask(paths[0])), repeats)
+    print()
+    for name, time_ms in times.items():
+        print(f"{name:34s}{time_ms:8.2f}")
+    ours, theirs = list(times.values())[:2]
+    print(f"{'read, of fitsio':34s}{ours / theirs:8.3f}     (to reach .15)")
 
 
 def print_stage(folder: Path, paths: list[Path], fields: list[np.ndarray], repeats: int) -> None:
@@ -173,7 +181,8 @@ def print_stage(folder: Path, paths: list[Path], fields: list[np.ndarray], repea
     few, many = ([time_stage(folder, paths[:images], jobs) for jobs in (1, 2)] for images in (part, len(paths)))
     wall = [len(paths) / seconds for seconds, _ in many]
     rates = [(len(paths) - part) / (all_files[0] - some[0]) for all_files, some in zip(many, few, strict=True)]
-    kernels = np.mean([best(lambda field=field: compiled.image_features(field), repeats) for field in fields]) / 1e3
+    as_read = [compiled.Pixels(np.rint(10 * field).astype(np.int32), 0) for field in fields]
+    kernels = np.mean([best(lambda image=image: compiled.image_features(image), repeats) for image in as_read]) / 1e3
     tables = [(folder / f"{len(paths)}_{jobs}.csv").read_bytes() for jobs in (1, 2)]
     print(f"{'start-up, kernels from disk [s]':32s}{start:10.2f}     (to reach 3)")
     print(f"\n{len(paths)} FITS files of 600x600{'1 worker':>18s}{'2 workers':>10s}{'share':>8s}")
@@ -182,7 +191,7 @@ def print_stage(folder: Path, paths: list[Path], fields: list[np.ndarray], repea
         print(f"{name:32s}{pair[0]:10.1f}{pair[1]:10.1f}{pair[1] / (2 * pair[0]):8.2f}")
     for name, pair in (("wall", wall), ("without start-up", rates)):
         print(f"{f'stage / (decoding + kernels), {name}':48s}{1 / pair[0] / (1 / decoding[0] + kernels):6.2f}"
-              "     (to reach 2.5)")
+              "     (to reach 1.15)")
         print(f"{f'stage, 2 workers / 1 worker, {name}':48s}{pair[1] / pair[0]:6.2f}     (to reach 1.8, or "
               f"{0.95 * decoding[1] / decoding[0]:.2f}: 0.95 of decoding)")
     print(f"{'largest process [MB]':32s}{many[0][1]:10.0f}{many[1][1]:10.0f}     (to reach 400)")
@@ -209,7 +218,7 @@ def decode_rate(paths: list[Path], jobs: int) -> float:
 def decode(paths: list[Path]) -> None:
     """Read files."""
     for path in paths:
-        read_magnetogram(path)
+        read_pixels(path)
 
 
 def run(*command: str) -> tuple[float, float]:

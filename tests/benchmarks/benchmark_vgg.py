@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
-from classifier_VGG.network.inputs import InputSettings, RowCache, fill_rows, gauss_to_input, input_batches, read_inputs
+from classifier_VGG.network.inputs import InputSettings, RowCache, fill_rows, image_reader, input_batches
 from classifier_VGG.network.training import HeadTrainer
 from classifier_VGG.network.vgg16 import backbone_outputs, build_backbone, new_head, prepare_keras, weight_source
 from general_code.images.magnetograms import gauss_to_grey, write_magnetogram, write_png
@@ -38,7 +38,7 @@ class UserDefinitions(Settings):
     fits_images: int = 64  # of 600x600 pixels
     head_rows: int = 200_000  # of 4096 float16 on disk; the epoch's time is given for 759,357
     repeats: int = 3  # the fastest counts
-    jobs: int = 2  # processes that read FITS
+    jobs: int = 2  # threads that read images
 
 
 def main(user: UserDefinitions) -> None:
@@ -87,7 +87,8 @@ def published_input(path):
 
     with fits.open(path) as file:
         image = np.repeat(file[1].data[..., np.newaxis], 3, axis=-1).astype(np.float64)
-    return gauss_to_input(resize(image, (224, 224, 3), order=1, anti_aliasing=True, preserve_range=True), GAUSS_RANGE)
+    field = resize(image, (224, 224, 3), order=1, anti_aliasing=True, preserve_range=True)
+    return np.clip((field + GAUSS_RANGE) * (255 / (2 * GAUSS_RANGE)), 0, 255)
 
 
 def measure_input(user, folder):
@@ -100,13 +101,18 @@ def measure_input(user, folder):
         write_png(pngs[-1], gauss_to_grey(bipole(2000, 224, rng), 25.0))
     with Parallel(n_jobs=user.jobs) as workers:
         published = fastest(lambda: workers(delayed(published_input)(path) for path in paths), user.repeats)
-    ours, png = (fastest(lambda kind=kind, files=files: list(input_batches(
-        files, InputSettings(folder, kind, GAUSS_RANGE, 16, user.jobs))), user.repeats)
-        for kind, files in (("fits", list(map(str, paths))), ("png", list(map(str, pngs)))))
-    first = read_inputs(paths[:1], "fits", GAUSS_RANGE).grey[0]
+
+    def seconds(kind, files, jobs):
+        settings = InputSettings(folder, kind, GAUSS_RANGE, 16, jobs)
+        return fastest(lambda: list(input_batches(list(map(str, files)), settings)), user.repeats)
+
+    one, ours, png = seconds("fits", paths, 1), seconds("fits", paths, user.jobs), seconds("png", pngs, user.jobs)
+    first = next(input_batches([str(paths[0])], InputSettings(folder, "fits", GAUSS_RANGE, 1, 1))).grey[0]
     difference = np.abs(first - published_input(paths[0])[..., 0]).max() * 2 * GAUSS_RANGE / 255
     return [("FITS 600x600 to input, images/s", f"{len(paths) / ours:.0f}", ""),
-            ("  times the published path with as many processes", f"{published / ours:.2f}", ">= 4"),
+            ("  times the published path with as many processes", f"{published / ours:.2f}", ">= 15"),
+            ("  two threads, times one" if user.jobs == 2 else f"  {user.jobs} threads, times one", f"{one / ours:.2f}",
+             ">= 1.85" if user.jobs == 2 else ""),
             ("  largest difference from it [G]", f"{difference:.1e}", "<= 1e-3"),
             ("PNG 224x224 to input, images/s", f"{len(pngs) / png:.0f}", "")]
 
@@ -116,11 +122,9 @@ def measure_input(user, folder):
 
 def matmul_rate():
     """Return the rate of a large float32 product [FLOP/s]."""
-    import tensorflow as tf
-
     size = 4096
-    left, right = tf.random.normal((size, size)), tf.random.normal((size, size))
-    return 2 * size**3 / fastest(lambda: tf.matmul(left, right).numpy(), 5)
+    left, right = (keras.random.normal((size, size), seed=seed) for seed in (1, 2))
+    return 2 * size**3 / fastest(lambda: keras.ops.convert_to_numpy(keras.ops.matmul(left, right)), 5)
 
 
 def has_bfloat16():
@@ -154,19 +158,18 @@ class Bench:
         with tempfile.TemporaryDirectory(dir=self.folder) as cache_dir, (Path(cache_dir) / "log").open("w") as log, \
                 RowCache(Path(cache_dir), {"kind": "features"}, self.backbone.output_shape[-1], dtype) as cache:
             run = Quiet(log)
-            fill_rows(images, cache, settings, lambda grey: backbone_outputs(self.backbone, grey), run, description="x")
+            fill_rows(images, cache, settings, lambda grey: backbone_outputs(self.backbone, grey), run)
             values = cache.values()
             yield HeadTrainer(lambda places: values[places], self.classes, self.batch, run)
 
     @contextmanager
     def end_to_end(self):
         """Read PNG images when they are needed."""
-
-        def read(places):
-            return read_inputs([self.folder / f"{place}.png" for place in places], "png", GAUSS_RANGE).grey[..., None]
-
+        images = pd.DataFrame({"source": [f"{number}.png" for number in range(len(self.classes))]})
         with (self.folder / "log").open("w") as log:
-            yield HeadTrainer(read, self.classes, self.batch, Quiet(log), lambda: self.backbone)
+            run = Quiet(log)
+            read, _ = image_reader(images, InputSettings(self.folder, "png", GAUSS_RANGE, self.batch, self.jobs), run)
+            yield HeadTrainer(read, self.classes, self.batch, run, lambda: self.backbone)
 
     def extract(self, image_format):
         """Extract and forget."""
@@ -201,7 +204,7 @@ def measure_network(user, folder):
     forward16 = batch / fastest(lambda: backbone_outputs(rounded, grey), user.repeats)
     wanted16 = ">= 1.8" if has_bfloat16() else "(no AVX512_BF16 or AMX here)"
     rows = [("VGG16 to fc2, float32, images/s", f"{forward:.2f}", ""),
-            ("  of the rate of a 4096x4096 tf.matmul", f"{forward * IMAGE_FLOP / peak:.2f}", ">= 0.85")]
+            ("  of the rate of a 4096x4096 product", f"{forward * IMAGE_FLOP / peak:.2f}", ">= 0.85")]
     for kind, name in (("png", "PNG 224x224"), ("fits", "FITS 600x600")):
         rows += [(f"extraction of {name} into the cache, images/s", f"{rates[kind]:.2f}", ""),
                  ("  of the forward pass", f"{rates[kind] / forward:.2f}", ">= 0.90")]

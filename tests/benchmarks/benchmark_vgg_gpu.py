@@ -34,7 +34,7 @@ class UserDefinitions(Settings):
     backend: str = "tensorflow"  # of Keras
     fits_dir: OptionalPath = ""  # images to extract features from; "": none
     copies: int = 50  # links to each of them
-    jobs: int = 16  # processes that read FITS
+    jobs: int = 16  # threads that read FITS
     batches: tuple[int, ...] = (64, 256)  # images a batch
     matrix: int = 8192  # size of the matrices whose product is the limit
     features_file: OptionalPath = ""  # .npz to write the features of 32 synthetic images to
@@ -121,10 +121,9 @@ def time_extraction(user, backbone, dtype):
         with (folder / "log").open("w") as log, RowCache(folder / "cache", {"kind": "features"},
                                                          backbone.output_shape[-1], "float16") as cache:
             start = time.perf_counter()
-            rows = fill_rows(images, cache, settings, lambda grey: backbone_outputs(backbone, grey), StageRun(log),
-                             description=dtype)
+            rows = fill_rows(images, cache, settings, lambda grey: backbone_outputs(backbone, grey), StageRun(log))
             rate = int((rows >= 0).sum()) / (time.perf_counter() - start)
-    print(f"extraction {dtype}, {len(names):,} FITS by {user.jobs} processes: {rate:,.0f} images/s", flush=True)
+    print(f"extraction {dtype}, {len(names):,} FITS by {user.jobs} threads: {rate:,.0f} images/s", flush=True)
 
 
 def compare(weights, reference):

@@ -235,7 +235,10 @@ def test_persistence_rows_with_an_event_list(settings):
     flared = test["filename"].str.startswith("1900") & (test["filename"].str.extract(r"_(\d\d)\d{4}_TAI")[0] >= "08")
     found = statistics["splits"]["test"]["forecasts"]
     assert found["persistence 24 h"]["TSS"] == skill_scores(test["class"], flared)["TSS"]
-    assert "do not record" in statistics["remarks"][0]
+    # size and window are in no sidecar and no name: every output says so, and what persistence counts instead
+    assert "do not record" in statistics["remarks"][0] and statistics["flare_size"] == load_model(MODEL)[0].flare_size
+    text = Path(f"out/{STEM}.txt").read_text()
+    assert "flares: any labelled size\n" in text and "Persistence: a flare of C1.0 or larger" in text
     without, _ = run(settings, event_list=Path(""))
     assert without["splits"]["test"]["forecasts"]["persistence 48 h"] == "not available"
 
@@ -298,17 +301,25 @@ def test_split_without_images_or_with_one_class_is_not_defined(settings, capsys)
     table = make_table()
     table.loc[table["filename"].str[:4].isin(["1905", "1906", "1907", "1908"]), ["class", "flare class"]] = 0, "0"
     write_feature_table(Path("features.csv"), table)
-    write_lists(test="0001")
-    statistics, _ = run(settings)
-    said = capsys.readouterr().out
-    assert "test: 0 regions, 0 images, 0 with a flare; no scores" in said
-    assert "ATTENTION: no image is of a region in the test list; are the lists of another data set?" in said
-    own = {split: statistics["splits"][split]["forecasts"][OWN] for split in TABLES}
-    assert own["test"]["TNR"] == own["validation"]["TSS"] == "not defined"
-    assert statistics["calibration"] == statistics["validation_threshold"] == "not defined"
-    assert isinstance(own["training"]["TSS"], float)
-    assert read_predictions()["probability"].isna().all()
-    assert Path("out/Test_Data_by_AR.csv").read_text() == ""
+    for validation, reported in (("1905 1906 1907 1908", "one class only"), ("", "no images"), ("0001", "no images")):
+        write_lists(validation=validation)
+        statistics, _ = run(settings)
+        said = capsys.readouterr().out
+        assert f"threshold chosen on validation (largest TSS): not defined: {reported} there" in said
+        assert "Probability: not defined; calibration needs" in said and "calibrating" not in said
+        assert ("ATTENTION: no image is of a region in the validation list" in said) == (validation == "0001")
+        own = {split: statistics["splits"][split]["forecasts"][OWN] for split in TABLES}
+        assert own["validation"]["TSS"] == "not defined" and isinstance(own["test"]["TSS"], float)
+        assert statistics["calibration"] == statistics["validation_threshold"] == "not defined"
+        assert read_predictions()["probability"].isna().all()
+    assert Path("out/Validation_Data_by_AR.csv").read_text() == ""
+    for test in ("", "0001"):
+        write_lists(test=test)
+        statistics, _ = run(settings)
+        said = capsys.readouterr().out
+        assert "test: 0 regions, 0 images, 0 with a flare; no scores" in said
+        assert ("ATTENTION: no image is of a region in the test list" in said) == (test == "0001")
+        assert statistics["splits"]["test"]["forecasts"][OWN]["TSS"] == "not defined"
 
 
 @pytest.mark.parametrize(("change", "message"), [
@@ -322,12 +333,16 @@ def test_split_without_images_or_with_one_class_is_not_defined(settings, capsys)
     ({"event_list": Path("features.csv")}, "event_list: no line of features.csv is like"),
     ({"event_list": Path("data")}, "event_list: .* found a folder"),
     ({"lists": {"validation": None}}, "validation_ar_list: no file at"),
+    ({name: Path("no.csv") for name in ("feature_file", "test_ar_list", "train_ar_list", "event_list")},
+     "feature_file: expected a file .*; event_list: expected a file .*; test_ar_list: expected .*; train_ar_list: exp"),
+    ({"feature_file": Path("data/Labels.txt")}, "Labels.txt is a list of images with their labels, no feature table"),
     ({"lists": {"training": "1900 1909"}}, "region 1900 is in two lists, test and training"),
     ({"feature_file": Path("out/Train_Data_by_AR.csv")}, "is an input of this stage and would be overwritten"),
     ({"flare_size": "X9.0"}, "expected images with and without a flare, got 0 with"),
 ])
 def test_wrong_settings_end_in_one_line(settings, change, message):
     write_lists(**change.pop("lists", {}))
+    Path("data/Labels.txt").write_text(f"{make_table()['filename'][0]},0\n")
     with pytest.raises((SystemExit, UserError), match=message) as end:
         run(settings, **change)
     assert "\n" not in str(end.value)

@@ -28,9 +28,11 @@ def place(tmp_path):
     (data / "Labels.txt").write_text("".join(f"{name},0\n" for name in names) + "picture.fits,0\n")
     (data / "SRS" / "2014_SRS" / "20140310SRS.txt").write_text(
         summary_text("2001 N10E14   100  0200 Fkc  12   30 Beta-Gamma-Delta"))
-    for day, row in (("09", ("2350", "0005", "0020", "M1.0", "2001")), ("10", ("1000", "1010", "1201", "C3.0", ""))):
-        (data / "Events" / f"201403{day}events.txt").write_text(event_report(day, row))
-    (data / "eventList.txt").write_text("2014 03 09,0005,2001,M1.0\n2014 03 10,0300,2001,B4.0\n")
+    for day, *rows in (("06",), ("07",), ("08",), ("09", ("2350", "0005", "0020", "M1.0", "2001")),
+                       ("10", ("1000", "1010", "1201", "C3.0", ""))):
+        (data / "Events" / f"201403{day}events.txt").write_text(event_report(day, *rows))
+    (data / "eventList.txt").write_text(
+        "2014 03 05,0000,2099,C1.0\n2014 03 09,0005,2001,M1.0\n2014 03 10,0300,2001,B4.0\n")
     return tmp_path
 
 
@@ -77,6 +79,25 @@ def test_the_event_list_alone_and_a_list_of_names(place, monkeypatch):
     row = next(iter(rows.values()))
     assert row["had_B"] == "1" and float(row["log_hours_since_B"]) == 0, "03:00 and 540 minutes: just now"
     assert "label repeated" in (place / "results" / "activity_features.csv.excluded.csv").read_text()
+
+
+def test_images_whose_past_is_not_covered_are_named(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    (place / "data" / "Events" / "20140308events.txt").unlink()
+    late = dataset_name("2001", T + 50 * HOUR, 1, "fits")
+    with (place / "data" / "Labels.txt").open("a") as file:
+        file.write(f"{late},0\n")
+    build.main(build.UserDefinitions())
+    said = capsys.readouterr().out
+    for missing in ("flare reports of all the past 72 h", "a region summary of the past 48 h"):
+        assert f"ATTENTION: 1 image without {missing}, whose rows count what is missing as quiet (named in" in said
+        assert f"without {missing}: {late}" in (place / "results" / "activity_features.csv.log").read_text()
+    assert late in rows_of(place / "results" / "activity_features.csv")
+    build.main(build.UserDefinitions(event_list=Path("")))  # all within the first 72 h after a gap
+    assert "ATTENTION: 7 images without flare reports of all the past 72 h" in capsys.readouterr().out
+    (place / "data" / "Labels.txt").write_text(f"{late.replace('20140312', '20150312')},0\n")
+    with pytest.raises(SystemExit, match="found none that cover them; get the reports of these days"):
+        build.main(build.UserDefinitions())
 
 
 @pytest.mark.parametrize("settings, message", [

@@ -163,7 +163,7 @@ def test_killed_or_interrupted_it_goes_on_where_it_was(dataset, undisturbed, sig
     with rows.open("ab") as file:
         file.write(b"0badc0de\ta line that a kill cut sho")
     main(settings(dataset, output))
-    assert f"Computing {IMAGES - kept} images; {kept} were computed before" in capsys.readouterr().out
+    assert f"Computing {IMAGES - kept} images; computed before: {kept}\n" in capsys.readouterr().out
     assert (dataset / "results" / output).read_bytes() == undisturbed
 
 
@@ -207,7 +207,7 @@ def test_without_a_single_row_an_earlier_table_stays_and_the_reasons_are_written
     main(settings(folder))
     table = output.read_bytes()
     write_magnetogram(image_path(folder, 0), np.full((40, 40), 5.0))
-    with pytest.raises(SystemExit, match="no row for .*not one of the 1 images with a label has features"):
+    with pytest.raises(SystemExit, match="no row for .*: 0 of 1 image with a label gave features"):
         main(settings(folder))
     assert output.read_bytes() == table
     assert exclusions(Path(f"{output}.failed"))[image_name(0)][0] == "constant image"

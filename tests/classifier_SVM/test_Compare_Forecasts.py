@@ -80,6 +80,7 @@ def test_the_truth_comes_from_the_labels(place):
 
 @pytest.mark.parametrize("name, text, message", [
     ("Labels.txt", f"{IMAGES.index[0]}.fits,1\n", "0 and 1 only"), ("Labels.txt", "some.fits,0\n", "no line"),
+    ("Labels.txt", f"0001_{IMAGES.index[0][5:]}.fits,0\n", "none of the 1 region of the images is in the lists"),
     ("Labels.txt", f"{IMAGES.index[0]}.fits,Q2\n", "label_file: no line"),
     ("Labels.txt.json", '{"settings": {"flare_size": "M1.0"}}', "C1.0 is below M1.0"),
 ])
@@ -97,8 +98,8 @@ def test_labels_that_give_no_truth_are_refused(place, name, text, message):
     ({"predictions": ("climatology=a.csv",)}, "taken"),
     ({"comparison_file": "a.csv"}, "a.csv' is an input of this stage"),
     ({"predictions": "x=c_differences.csv", "comparison_file": "c.csv"}, "c_differences.csv' is an input"),
-    ({"test_ar_list": "x"}, "test_ar_list: expected a list of regions at 'x' .* found nothing"),
-    ({"label_file": "data/none.txt"}, "label_file: expected a file at 'data/none.txt'"),
+    ({"test_ar_list": "x", "label_file": "none.txt", "predictions": ("a=1.csv", "b=2.csv")},
+     "label_file: .* 'none.txt' .*predictions: .*'1.csv' .*predictions: .*'2.csv' .*test_ar_list: .* at 'x'"),
     ({"predictions": ("x=b.csv",)}, "no test image has all"),
     ({"event_list": "data"}, "event_list: expected a file at 'data'"),
 ])
@@ -118,6 +119,16 @@ def test_a_file_whose_training_images_are_tested_is_refused():
     mine.rows.loc[IMAGES["region"] == "2021", "split"] = "training"
     with pytest.raises(UserError, match="48 of the 384 test images are no test images of the file .*is training"):
         compare.check_forecast(mine, IMAGES, run)
+
+
+def test_a_network_of_random_weights_is_named_as_such_everywhere(place, capsys):
+    write_predictions("predictions_VGG_x.csv", forecast().rows)
+    Path("VGG_model_x.keras.json").write_text('{"counts": {"scores_mean_nothing": true}}')
+    compare.main(compare.UserDefinitions(predictions=("VGG=predictions_VGG_x.csv",), bootstrap_samples=2))
+    said = capsys.readouterr().out
+    assert "ATTENTION: VGG, RANDOM WEIGHTS: its scores mean nothing" in said and "of any labelled size" in said
+    for end in ("csv", "md"):
+        assert "VGG, RANDOM WEIGHTS" in Path(f"results/comparison.{end}").read_text()
 
 
 def test_a_file_of_another_flare_size_is_noticed(place, capsys):

@@ -20,6 +20,7 @@ from general_code.evaluation import report
 from general_code.evaluation.scores import Calibration
 from general_code.images.magnetograms import write_magnetogram, write_png
 from general_code.stage.files import UserError
+from tests.general_code.images.test_names import make_files
 from tests.general_code.noaa.test_archive import write_summary
 
 NAME = "hmi.M_720s.20110215_000000_TAI.1.magnetogram.fits"
@@ -165,25 +166,21 @@ def test_more_processes_write_the_same_bytes(images, tmp_path):
     ({"forecast_file": Path("forecast.png")}, "forecast_file: expected a name that ends in .csv, got 'forecast.png'"),
     ({"forecast_file": Path("x.csv"), "images": (Path("x.png"),)}, "'x.png' is an input of this stage"),
     ({"images": (Path("images", "1159"),)}, "found nothing at 'images/1159'; set --images"),
+    ({"model": ["has_summary"]}, "1 activity features; name the archives"),
+    ({"model": ["moon_phase"], "srs_dir": "SRS", "event_list": "events.txt"},
+     "'moon_phase', which this program cannot compute"),
 ])
-def test_wrong_settings_end_in_one_line(images, tmp_path, settings, message):
+def test_wrong_settings_and_a_model_that_needs_more_end_in_one_line(images, tmp_path, settings, message):
     Path("empty").mkdir()
     Path("empty.txt").touch()
     Path("x.csv.json").write_bytes(b"{}")
     Path("x.png").touch()
-    settings = {"model": write_model(tmp_path), "images": (images,)} | settings
+    settings = {"model": [], "images": (images,)} | settings
+    if isinstance(settings["model"], list):  # of the names of further features
+        settings["model"] = write_model(tmp_path, extra=settings["model"])
     with pytest.raises((SystemExit, UserError), match=message) as end:
         main(UserDefinitions(**settings))
     assert "\n" not in str(end.value)
-
-
-@pytest.mark.parametrize(("extra", "settings", "message"), [
-    ("has_summary", {}, "1 activity features; name the archives"),
-    ("moon_phase", {"srs_dir": "SRS", "event_list": "events.txt"}, "'moon_phase', which this program cannot compute"),
-])
-def test_activity_features_need_archives_that_hold_them(images, tmp_path, extra, settings, message):
-    with pytest.raises(SystemExit, match=message):
-        forecast(model=write_model(tmp_path, extra=[extra]), images=(images,), **settings)
 
 
 def archives(last_summary="20110608", last_flare="2011 06 09", region="1226"):
@@ -234,26 +231,50 @@ def test_a_region_without_a_summary_and_an_image_that_is_none_are_refused_and_th
     assert "no such file" in rows[""]["refused"] and "NaN" in rows["1228"]["refused"]
 
 
-@pytest.mark.parametrize(("limits", "settings", "reason"), [
-    ({"max_longitude_deg": 60.0, "max_latitude_deg": 60.0}, {}, ""),
-    ({"max_longitude_deg": 60.0, "max_latitude_deg": 60.0}, {"srs_dir": "SRS"}, "further out on the disk than any"),
-    ({"max_longitude_deg": 80.0}, {"srs_dir": "SRS"}, ""), ({}, {"srs_dir": "SRS"}, ""),
-    ({"smallest_side": 60.0, "largest_side": 80.0}, {}, ""),
-    ({"smallest_side": 96.0, "largest_side": 96.0}, {}, "image of 60x80 pixels; the model was trained on .* 96 to 96"),
-])
-def test_images_beyond_the_limits_of_the_training_images_are_refused(images, tmp_path, limits, settings, reason):
-    write_summary(Path("SRS"), "20110215", "1158", west=70)
-    model = write_model(tmp_path, limits=limits)
+FAR, LIMB = {"max_longitude_deg": 60.0}, ("20110215", 70)
+
+
+@pytest.mark.parametrize(("limits", "summary", "reason", "said"), [
+    (FAR | {"max_latitude_deg": 60.0}, None, "", ""), ({"max_longitude_deg": 80.0}, LIMB, "", ""), ({}, LIMB, "", ""),
+    (FAR | {"max_latitude_deg": 60.0}, LIMB, "further out on the disk than any", "further out on the disk"),
+    (FAR, ("20110214", 40), "", ""), (FAR, ("20110214", 50), "further out on the disk", "further out on the disk"),
+    (FAR, ("20110212", 40), "", "no summary tells where"),
+    ({"smallest_side": 60.0, "largest_side": 80.0}, None, "", ""),
+    ({"smallest_side": 96.0, "largest_side": 96.0}, None,
+     "image of 60x80 pixels; the model was trained on .* 96 to 96", "60x80 pixels")])
+def test_images_beyond_the_limits_of_the_training_are_refused(images, tmp_path, capsys, limits, summary, reason, said):
+    """A region has moved on from its last summary: it is at 53 or 63 degrees a day after 40 or 50."""
+    if summary:
+        write_summary(Path("SRS"), summary[0], "1158", west=summary[1])
     with pytest.raises(SystemExit) if reason else nullcontext():
-        forecast(model=model, images=(images / "1158",), **settings)
+        forecast(model=write_model(tmp_path, limits=limits), images=(images / "1158",),
+                 srs_dir="SRS" if summary else "")
     refused = pd.read_csv("results/forecast.csv", keep_default_na=False)["refused"][0]
     assert re.search(reason, refused) and bool(refused) == bool(reason)
+    assert said in capsys.readouterr().out
+
+
+def test_names_that_are_no_text_are_written_readably(images, tmp_path):
+    put_image("1158", bipole(), NAME.replace("000000", "120000_\udcff\x1b"))
+    rows = forecast(model=write_model(tmp_path), images=(images / "1158",))
+    assert rows["1158"]["filename"].endswith("120000_\\udcff\\x1b_TAI.1.magnetogram.fits")
+
+
+def test_a_region_that_the_model_was_trained_on_is_named(images, tmp_path, capsys):
+    model = write_model(tmp_path)
+    Path("predictions_model.csv").write_text(
+        f"filename,class,probability,decision,split\n1158_{NAME},1,.5,1,training\n1429_{NAME},1,.5,1,test\n")
+    forecast(model=model, images=(images,))
+    assert "trained or calibrated on images of region 1158: those" in capsys.readouterr().out
+    Path("predictions_model.csv").rename("predictions_VGG_png.csv")
+    assert Forecast_AR.known_regions(Path("VGG_model_png.keras"), pd.Series(["1158", "1429"])) == ["1158"]
+    Path("predictions_model.csv").write_text("filename;split\n\0")
+    forecast(model=model, images=(images,))
+    assert "calibrated" not in capsys.readouterr().out
 
 
 def test_files_and_folders_are_found_once_in_order(tmp_path):
-    for name in ("b/x.fits.gz", "b/y.PNG", "b/notes.txt", "a.fits"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+    make_files(tmp_path, "b/x.fits.gz", "b/y.PNG", "b/notes.txt", "a.fits")
     named = [tmp_path / name for name in ("b", "a.fits", "b/x.fits.gz", "missing.fits")]
     found, _ = Forecast_AR.find_image_files(named, Path(""))
     assert [str(path.relative_to(tmp_path)) for path in found] == ["a.fits", "b/x.fits.gz", "b/y.PNG", "missing.fits"]
@@ -271,14 +292,11 @@ def test_lists_of_images_as_any_program_writes_them(images, tmp_path, line, wher
     assert list(rows) == ["1158"] and rows["1158"]["decision"] == "1"
 
 
-@pytest.mark.parametrize(("name", "image_format", "reason"), [
-    ("x.fits", "fits", ""), ("x.fits", "", ""), ("x.fits", "png", "the model was trained on .png images"),
-    ("y.fits", "fits", "no such file"), ("y.fits.gz", "fits", "no such file")])
-def test_features_are_those_of_stage_4(tmp_path, name, image_format, reason):
+@pytest.mark.parametrize("image_format", ["fits", ""])
+def test_features_are_those_of_stage_4(tmp_path, image_format):
     write_magnetogram(tmp_path / "x.fits", bipole())
-    features, refusal, _ = Forecast_AR.features_of_file(tmp_path / name, image_format, {})
-    assert refusal.startswith(reason) and bool(refusal) == bool(reason)
-    assert np.isnan(features).all() if reason else (features == image_features(bipole())).all()
+    features, refusal, _ = Forecast_AR.features_of_file(tmp_path / "x.fits", image_format, {})
+    assert not refusal and (features == image_features(bipole())).all()
 
 
 def test_forecast_of_rows(tmp_path):

@@ -17,7 +17,8 @@ from skimage.transform import resize
 from classifier_SVM import FunctionsP3
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES
 from classifier_SVM.FunctionsP3 import LARGEST_WHOLE, image_features
-from general_code.images.magnetograms import gauss_to_grey, read_magnetogram
+from general_code.images import magnetograms
+from general_code.images.magnetograms import FITS_BLANK, Pixels, gauss_to_grey, read_magnetogram, read_pixels
 from tests import plain_features
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -57,6 +58,20 @@ def test_golden_features_of_48_magnetograms(golden):
     assert len(golden) == 48
     for path, expected in golden:
         assert_same_features(image_features(read_magnetogram(path)), expected)
+
+
+def test_pixels_as_they_were_read_have_the_same_features(golden):
+    for path, _ in golden[::8]:
+        assert (image_features(read_pixels(path)) == image_features(read_magnetogram(path))).all()
+    tenths = np.rint(10 * noise("tenths")).astype(np.int32)
+    for values in (tenths, 10 * tenths, 2 * LARGEST_WHOLE + tenths, tenths[:, ::-1]):
+        pixels = Pixels(values, 0)
+        assert (image_features(pixels) == image_features(pixels.field())).all()
+    tenths[7, 9] = FITS_BLANK
+    for values, message in ((tenths, "NaN pixels: 1 of 1710, the first at row 7, column 9"), (0 * tenths, "constant"),
+                            (tenths[:, :31], "smaller than 32x32: got 45x31 pixels")):
+        with pytest.raises(ValueError, match=message):
+            image_features(Pixels(values, int((values == FITS_BLANK).sum())))
 
 
 @pytest.mark.parametrize("side", [0, 224])
@@ -116,14 +131,8 @@ def test_layout_and_type_of_the_array_do_not_matter(change):
 
 def traced(field: np.ndarray) -> list[list[int]]:
     """Return the pixels of each contour of a field."""
-    points, firsts = FunctionsP3._trace_neutral_line(field, False)
-    contours = []
-    for number in firsts:
-        contours.append([])
-        while number >= 0:
-            contours[-1].append(points[number, 0])
-            number = points[number, 1]
-    return contours
+    path, ranges = FunctionsP3._trace_neutral_line(field, False)
+    return [path[first:end].tolist() for first, end in ranges]
 
 
 def found(field: np.ndarray) -> list[list[int]]:
@@ -194,8 +203,8 @@ def test_angles_by_hand(down, right, angle):
 
 def test_bending_energy_by_hand():
     # (0,0) -> (0,1) -> (1,1) -> back: angles pi/2, 0, pi/4
-    points = np.array([[0, 1], [1, 2], [11, -1]])
-    counts, closing, energies = FunctionsP3._walk_contours(points, np.array([0]), 10)
+    path = np.array([0, 1, 11], np.int32)
+    counts, closing, energies = FunctionsP3._walk_contours(path, np.array([[0, 3]]), 10)
     assert counts.sum() == 2 and closing[0] == pytest.approx(np.pi / 4)
     assert energies[0] == pytest.approx(((np.pi / 2) ** 2 + 2 * (np.pi / 4) ** 2) / 3)
 
@@ -259,11 +268,12 @@ def test_the_same_lines_run_without_the_compiler():
 
 @pytest.fixture
 def read_only_install(tmp_path):
-    """Return a folder with a copy of the module beside which nothing can be written, and a home that is no folder."""
-    room = tmp_path / "install" / "classifier_SVM"
-    room.mkdir(parents=True)
-    shutil.copy(FunctionsP3.__file__, room)
-    (room / "__pycache__").touch()
+    """Return a folder with a copy of the modules beside which nothing can be written, and a home that is no folder."""
+    for module in (FunctionsP3, magnetograms):
+        room = (tmp_path / "install" / Path(module.__file__).relative_to(REPOSITORY)).parent
+        room.mkdir(parents=True)
+        shutil.copy(module.__file__, room)
+        (room / "__pycache__").touch()
     (tmp_path / "home").touch()
     return tmp_path
 
@@ -272,7 +282,7 @@ def compile_there(folder: Path, script: str = "FunctionsP3.compile_kernels(print
     """Return what the kernels announce in a process whose temporary folder is `tmp`."""
     (folder / "tmp").mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
-    environment |= {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
+    environment |= {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp"), "PYTHONPATH": str(REPOSITORY)}
     return subprocess.run([sys.executable, "-c", f"from classifier_SVM import FunctionsP3; {script}"], check=True,
                           cwd=folder / "install", text=True, capture_output=True, env=environment).stdout
 

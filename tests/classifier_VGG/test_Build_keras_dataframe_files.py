@@ -103,7 +103,7 @@ def test_what_each_list_holds_is_reported_and_how_its_labels_were_made(labels, c
     assert counts["training"] == {"regions": 3, "images": 9, "flaring_images": 3}
     out = capsys.readouterr().out
     assert "training: 3 regions, 9 images, 3 with a flare\n" in out
-    assert "test: 1 regions, 3 images, 0 with a flare; one class only: no TSS, HSS or AUC" in out
+    assert "test: 1 region, 3 images, 0 with a flare; one class only: no TSS, HSS or AUC" in out
 
 
 @pytest.mark.parametrize(("changes", "message"), [

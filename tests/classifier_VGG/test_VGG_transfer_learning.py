@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +17,7 @@ import pytest
 from classifier_SVM.Forecast_AR import UserDefinitions as ForecastDefinitions
 from classifier_SVM.Forecast_AR import main as forecast
 from classifier_VGG import VGG_transfer_learning as stage
-from classifier_VGG.network import inputs, training, vgg16
+from classifier_VGG.network import training, vgg16
 from classifier_VGG.network.vgg16 import assemble, forecast_with_vgg, new_head
 from classifier_VGG.VGG_transfer_learning import UserDefinitions, main
 from general_code.stage import run as stage_run
@@ -49,7 +50,7 @@ def lab(tmp_path_factory, narrow_network):
 def copy(lab, tmp_path, monkeypatch):
     """Settings over a copy of the outputs; what the stage does after training is skipped."""
     for name in ("VGG", "cache"):
-        shutil.copytree(lab / name, tmp_path / name)
+        shutil.copytree(lab / name, tmp_path / name, ignore=shutil.ignore_patterns("forecasts_*"))
     for step in ("save_model", "evaluate"):
         monkeypatch.setattr(stage, step, lambda *_, **__: None)
     return lambda **changes: settings(lab, **({"output_dir": tmp_path / "VGG", "cache_dir": tmp_path / "cache"}
@@ -160,17 +161,14 @@ def test_forecast_ar_says_what_the_stage_said(lab):
     assert (both["decision_x"] == both["decision_y"]).all()
 
 
-def test_images_are_forecast_in_their_order_by_as_many_processes_as_set(lab, tmp_path, run, monkeypatch, capsys):
-    jobs, real = [], vgg16.input_batches
-    monkeypatch.setattr(vgg16, "input_batches", lambda *both: (jobs.append(both[1].n_jobs), real(*both))[1])
+def test_images_are_forecast_in_their_order(lab, tmp_path, run, capsys):
     good, other = sorted((lab / "fits" / "1158").iterdir())[:2]
     png, broken = next((lab / "png" / "1158").iterdir()), tmp_path / "broken.fits"
     broken.write_bytes(b"not an image")
     model = lab / "VGG" / "VGG_model.keras"
     four = forecast_with_vgg(model, [png, good, broken, other], run, n_jobs=1)
     single = forecast_with_vgg(model, [other], run, n_jobs=2)
-    assert jobs == [1, 2]
-    assert [text.partition(":")[0] for text in four["refused"]] == ["image format", "", "image broken", ""]
+    assert [text[:25] for text in four["refused"]] == ["image format: the model w", "", "not a readable FITS image", ""]
     assert four["probability"].isna().tolist() == [True, False, True, False]
     assert single["decision_value"][0] == pytest.approx(four["decision_value"][3], abs=1e-5)
     assert capsys.readouterr().out.count("No figure is drawn for a VGG16 model") == 1
@@ -185,6 +183,47 @@ def test_a_file_that_is_no_model_of_this_stage_is_refused_in_one_line(lab, tmp_p
     with pytest.raises(UserError, match=message) as caught:
         forecast_with_vgg(tmp_path / "VGG_model.keras", [], run)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [{"gauss_range": "x"}, {"gauss_range": 0}, {"image_format": "gif"},
+                                    {"backend": "theano"}, {"calibration": {"slope": 1.0}}, {"flare_size": [1]}, "{"])
+def test_a_damaged_sidecar_of_a_model_is_refused_in_one_line(lab, tmp_path, run, damage):
+    shutil.copyfile(lab / "VGG" / "VGG_model.keras", tmp_path / "VGG_model.keras")
+    notes = noted(lab, "VGG_model.keras.json")
+    for name, value in damage.items() if damage != "{" else ():
+        notes["counts" if name in notes["counts"] else "settings"][name] = value
+    (tmp_path / "VGG_model.keras.json").write_text(damage if damage == "{" else json.dumps(notes))
+    with pytest.raises(UserError, match="VGG_model.keras.json' is missing or damaged") as caught:
+        forecast_with_vgg(tmp_path / "VGG_model.keras", [], run)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_log_odds_of_a_forecast_go_beyond_what_probabilities_hold(lab, tmp_path, run):
+    model, notes = keras.saving.load_model(lab / "VGG" / "VGG_model.keras"), noted(lab, "VGG_model.keras.json")
+    weights = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([1e5 * array for array in weights])
+    model.save(tmp_path / "VGG_model.keras")
+    notes["counts"]["model_made_of"]["head"] = vgg16.head_digest(model.layers[-1])
+    (tmp_path / "VGG_model.keras.json").write_text(json.dumps(notes))
+    images = sorted((lab / "fits" / "1158").iterdir())[:2]
+    ours, other = (forecast_with_vgg(folder / "VGG_model.keras", images, run)["decision_value"]
+                   for folder in (lab / "VGG", tmp_path))
+    assert np.abs(other).min() > 100
+    assert np.allclose(other, 1e5 * ours, rtol=1e-3)
+
+
+@pytest.mark.skipif(not find_spec("jax"), reason="JAX is not installed")
+def test_jax_gives_the_numbers_of_tensorflow(lab):
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in dict(settings(lab)).items()
+             if name not in ("backend", "output_dir", "cache_dir", "event_list", "suffix")]
+    command = [sys.executable, "-m", "tests.vgg_lab", *flags, "--event-list=", "--backend=jax",
+               f"--output-dir={lab / 'jax' / 'VGG'}", f"--cache-dir={lab / 'jax'}"]
+    subprocess.run(command, cwd=REPOSITORY, env=os.environ | {"KERAS_BACKEND": "jax"}, check=True)
+    (cache,) = (lab / "jax").glob("features_*")
+    ours, other = (np.fromfile(folder / "rows.bin", np.float32) for folder in (lab / "cache" / cache.name, cache))
+    assert np.linalg.norm(other - ours) < 1e-4 * np.linalg.norm(ours)
+    assert np.allclose(*(table(place, "history") for place in (lab, lab / "jax")), atol=1e-3, equal_nan=True)
+    assert np.allclose(*(table(place, "predictions_VGG")["probability"] for place in (lab, lab / "jax")), atol=1e-3)
 
 
 def test_without_named_lists_those_of_the_output_folder_with_its_suffix_are_used(lab, copy, tmp_path, capsys):
@@ -335,18 +374,15 @@ def test_what_changes_the_numbers_makes_void_what_was_computed(lab, copy, capsys
     assert f"trained with other settings or images ({named})" in out
 
 
-def test_heads_and_caches_of_version_0_2_0_and_of_another_preprocessing_are_named(copy, capsys, monkeypatch):
-    monkeypatch.setattr(inputs, "PREPROCESSING_VERSION", 99)
-    user = copy(epochs=1)
+def test_heads_and_caches_of_version_0_2_0_are_named(copy, capsys):
+    user = copy(epochs=1, gauss_range=4000.0)
     (user.output_dir / "training.json").write_text("{}")
     (user.cache_dir / "features_abc").mkdir()
     (user.cache_dir / "features_abc" / "cache.json").write_text("{}")
+    (user.cache_dir / "inputs_abc").mkdir()
+    (user.cache_dir / "inputs_abc" / "rows.bin").touch()
     main(user)
-    out = capsys.readouterr().out
-    assert "head_VGG_epoch_*.keras" in out
-    assert out.count("made by version 0.2.0") == 2
-    assert f"0 of {IMAGES} images are in it" in out
-    assert "trained with other settings or images (preprocessing_version)" in out
+    assert capsys.readouterr().out.count("made by version 0.2.0") == 3
 
 
 # ---------------------------------------------------------------------------- what users get wrong
@@ -365,8 +401,32 @@ def test_unusable_images_are_excluded_with_their_reasons(lab, tmp_path, mode, im
     main(user)
     excluded = pd.read_csv(tmp_path / "VGG" / "VGG_model.keras.excluded.csv")
     assert {Path(name).stem: reason for name, reason in zip(excluded["input"], excluded["reason"], strict=True)} == {
-        first.stem: "image missing", second.stem: "image broken"}
+        first.stem: "image missing", second.stem: f"not a {'readable FITS' if image_format == 'fits' else 'PNG'} image"}
     assert len(table(tmp_path, "predictions_VGG")) == IMAGES - 2
+
+
+@pytest.mark.parametrize(("step", "lost", "status"), [
+    ("report_splits", "1200", r"1200/.*: no such file; it could be read when this run began; start again"),
+    ("best_epoch", "1158", "dataset_dir: 8 test images could be read when this run began, and none of them now"),
+    ("best_epoch", "1170", None)])
+def test_images_that_go_during_a_run_have_no_forecast(lab, tmp_path, monkeypatch, step, lost, status):
+    shutil.copytree(lab / "png", tmp_path / "png")
+    before = getattr(stage, step)
+
+    def lose(*arguments):
+        shutil.rmtree(tmp_path / "png" / lost)
+        return before(*arguments)
+
+    monkeypatch.setattr(stage, step, lose)
+    monkeypatch.setattr(training, "epoch_order", lambda images, *_: np.arange(images))
+    user = settings(lab, dataset_dir=tmp_path / "png", image_format="png", mode="end_to_end", epochs=1, batch_size=4,
+                    output_dir=tmp_path / "VGG", cache_dir=tmp_path / "cache")
+    if status:
+        with pytest.raises(SystemExit, match=status):
+            main(user)
+    else:
+        main(user)
+        assert len(table(tmp_path, "predictions_VGG")) == IMAGES - 8
 
 
 def test_with_sets_of_one_class_scores_are_not_defined_and_the_last_epoch_is_taken(lab, tmp_path, capsys):

@@ -23,7 +23,7 @@ from general_code.stage import files as stage_files
 from general_code.stage.run import output_lock
 from tests.benchmarks.benchmark_labels import split_table, write_names
 from tests.general_code.dataset.test_pixels import write_field
-from tests.general_code.noaa.test_archive import SUMMARY
+from tests.general_code.noaa.test_archive import write_summary
 from tests.general_code.noaa.test_event_list import write_report
 
 SCRIPT = Path(__file__).resolve().parents[2] / "general_code" / "generate_dataset.py"
@@ -34,14 +34,10 @@ HOUR = np.timedelta64(3600, "s")
 def write_archive(folder: Path, hours: int = 6, nans: int = 0) -> None:
     """Write four days of two regions (1429 moves 13 degrees a day and has no row on the third), every `hours` hours."""
     for day in range(4):
-        date = START + day * 24 * HOUR
         rows = [f"1428 S17E{40 - 13 * day:02d}   300  0070 Hsx  01   01 Alpha"]
         if day != 2:
             rows.append(f"1429 N18W{30 + 13 * day:02d}   {300 + 13 * 4}  1270 Ekc  16   56 Beta-Gamma-Delta")
-        (folder / "SRS").mkdir(parents=True, exist_ok=True)
-        stamp = str(date.astype("datetime64[D]")).replace("-", "")
-        issued = f"{pd.Timestamp(date):%Y %b %d} 0030"
-        (folder / "SRS" / f"{stamp}SRS.txt").write_text(SUMMARY.format(issued=issued, rows="\n".join(rows)))
+        write_summary(folder / "SRS", f"2012030{6 + day}", *rows)
     write_report(folder / "Events", "20120306", ("2350", "0024", "X5.4", "1429"), ("2200", "2210", "C1.2", "1428"),
                  ("1000", "1010", "C1.0", "    "))
     write_report(folder / "Events", "20120307", ("0500", "0510", "C9.9", "1429"), ("0600", "0610", "B9.9", "1428"))
@@ -165,7 +161,7 @@ def test_text_list_gives_the_same_labels_and_opens_nothing(archive: Path, tmp_pa
 
 def test_other_limits_sizes_and_windows_reread_no_pixel(archive: Path, tmp_path: Path, monkeypatch):
     main(settings(archive, tmp_path))
-    monkeypatch.setattr(pixels, "read_magnetogram", None)  # a call would raise
+    monkeypatch.setattr(pixels, "read_pixels", None)  # a call would raise
     main(settings(archive, tmp_path, max_longitude_deg=30.0, max_nans=2, label_file=tmp_path / "Labels2.txt"))
     main(settings(archive, tmp_path))
     assert len(labels(tmp_path)) == 26

@@ -1,4 +1,4 @@
-"""The example: its commands are valid, readable on one screen, and all that is done is one of them."""
+"""The commands of the example, and of the archive experiment: valid, readable on one screen, and all that is done."""
 
 import importlib
 import shlex
@@ -7,13 +7,14 @@ import subprocess
 import pytest
 import tyro
 
-from general_code import run_example
+from general_code import archive_experiment, run_example
 from general_code.run_example import DOWNLOADED, UserDefinitions
 from general_code.stage.work_folder import WorkFolder
 
 COMMANDS = [run_example.SIMULATE, run_example.SERVE.format(port=1), run_example.PARSE_SIMULATED, run_example.PARSE,
             run_example.DOWNLOAD.format(url="http://127.0.0.1:1"), *run_example.LABEL_AND_CLASSIFY,
-            *run_example.NETWORK_ON_PNG, *run_example.NETWORK_ON_FITS, *run_example.WITH_ACTIVITY]
+            *run_example.NETWORK_ON_PNG, *run_example.NETWORK_ON_FITS, *run_example.WITH_ACTIVITY,
+            archive_experiment.PARSE, *archive_experiment.commands()]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -34,7 +35,7 @@ def commands_run(monkeypatch):
             noted.append(command)
             if command == run_example.SIMULATE:
                 images = [f"active_regions/{region}/hmi.M_720s.20300101_000000_TAI.3.magnetogram.fits"
-                          for region in range(9001, 9025)]
+                          for region in range(9001, 9037)]
                 for name in ("SRS/2030_SRS/20300101SRS.txt", "Events/20300101events.txt", *images):
                     path = folder.path / "data" / "simulated_archive" / name
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,12 +55,12 @@ def test_all_that_is_done_is_a_command_that_is_shown(tmp_path, commands_run, mon
     assert [line.split()[1] for line in shown if "python" not in line] == ["mkdir", "cp", "mkdir", "kill"]
     assert any("simulate_jsoc.py" in line and line.endswith(" &") for line in shown)
     copied = sorted(path.name for path in (tmp_path / "data" / "active_regions").iterdir())
-    assert copied == [str(region) for region in range(9001, 9025) if str(region) not in DOWNLOADED]
+    assert copied == [str(region) for region in range(9001, 9037) if str(region) not in DOWNLOADED]
     listed = subprocess.run(["bash", "-c", f"shopt -s nullglob; echo {run_example.OTHERS}"], cwd=tmp_path,
                             capture_output=True, text=True, check=True).stdout.split()
     assert sorted(name[-4:] for name in listed) == copied, "the pattern means the same regions"
     told, end = out.split("\n\n")[-2:]
-    assert "the copying of the archive (cp) included" in told
+    assert told.startswith("Each step above is a command")
     assert end.startswith("The pipeline ran from region summaries to forecasts in")
 
 

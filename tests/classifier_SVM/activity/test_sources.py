@@ -1,6 +1,5 @@
 """What the flares of activity features were made from, and how a forecast's differ from the training's."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -8,15 +7,9 @@ import pytest
 
 from classifier_SVM.activity.sources import compare_sources, read_flares
 from classifier_SVM.FeaturesetTools import FLARE_SOURCES
-from general_code.stage.run import StageRun
 from tests.classifier_SVM.activity.test_features import T, event_report
 
 TRAINED = {"events_dir": True, "event_list": True, "event_list_delay_minutes": 60.0, "smallest_flare": "B1.3"}
-
-
-@pytest.fixture
-def run():
-    return StageRun(io.StringIO())
 
 
 def write_reports(folder, *rows):
@@ -66,6 +59,17 @@ def test_what_differs_from_the_training_is_reported(changes, remarks):
         assert part in text
 
 
+@pytest.mark.parametrize("made, covered", [("1002", [True, False]), ("1003", [True, True]), ("0959", [False, False])])
+def test_a_report_of_the_images_own_day_has_to_be_made_after_the_image(tmp_path, run, made, covered):
+    events_dir = write_reports(tmp_path / "Events")
+    for day in ("08", "09", "10"):
+        text = event_report(day, ("0900", "0910", "0920", "C3.0", "2001"))
+        (events_dir / f"201403{day}events.txt").write_text(f":Created: 2014 Mar 10 {made} UT\n{text}")
+    (events_dir / "20140307events.txt").write_text(event_report("07"))
+    times = np.array(["2014-03-10T10:00", "2014-03-10T10:03"], dtype="datetime64[s]")
+    assert read_flares(events_dir, Path(""), 60.0, run, times)[1].tolist() == covered
+
+
 def test_images_whose_past_no_source_tells_are_counted(tmp_path, run):
     events_dir = write_reports(tmp_path / "Events", ("1000", "1010", "1020", "C3.0", "2001"))
     for day in ("08", "09"):
@@ -75,7 +79,7 @@ def test_images_whose_past_no_source_tells_are_counted(tmp_path, run):
     for listed in ("", "2014 03 01,0300,2001,B4.0\n2014 03 20,0400,2001,C4.0\n"):
         (tmp_path / "list.txt").write_text(listed)
         _, covered = read_flares(events_dir, tmp_path / "list.txt" if listed else Path(""), 60.0, run, times)
-        assert run.counts["images with days without flare reports in their past"] == (~covered).sum()
+        assert run.counts["images with days without flare reports in their past 81 days"] == 3
         counted.append(covered.tolist())
-    # 72 h before 23:48 begin on the 7th; the 11th has no report
-    assert counted == [[True, False, False], [True, True, True]]
+    # 72 h before 23:48 begin on the 7th; what ends at 00:00 of the 11th is in the report of the 10th
+    assert counted == [[True, False, True], [True, True, True]]

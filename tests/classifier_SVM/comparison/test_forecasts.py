@@ -7,8 +7,9 @@ import pytest
 from classifier_SVM.comparison import forecasts as fc
 from general_code.evaluation.scores import best_threshold, score_forecast, skill_scores
 from general_code.images.names import dataset_name
-from general_code.noaa.flares import EventList, label_images, peak_flux, peak_fluxes, persistence
+from general_code.noaa.flares import label_images, peak_flux, peak_fluxes, persistence
 from general_code.stage.files import UserError
+from tests.general_code.noaa.test_flares import event_list
 
 pytestmark = pytest.mark.usefixtures("few_regions")
 
@@ -26,8 +27,7 @@ def make_events():
             hours = draw.integers(0, 170) + draw.integers(-30, 30, 9 - n)
             classes = draw.choice(["C1.0", "C5.0", "M1.0"], 9 - n)
             rows += [(START + int(t) * HOUR, str(region), name) for t, name in zip(hours, classes, strict=True)]
-    time, region, classes = (np.array(column) for column in zip(*sorted(rows), strict=True))
-    return EventList(time, region, classes, peak_fluxes(classes), time)
+    return event_list(*sorted(rows))
 
 
 def make_images():
@@ -75,25 +75,20 @@ def rows_of(found, subset="all"):
 
 # ---- files
 
-@pytest.mark.parametrize("text, message", [
-    ("filename,prob\na,1\n", "no column probability"),
-    ("filename,probability\n", "no row"),
-    ("filename,probability\na.fits,0.5\nb.fits,1.5\n", "line 3: probability '1.5' is not from 0 to 1"),
-    ("filename,probability\n\n\na.fits,much\n", "line 4: probability 'much'"),
-    ("filename,probability\n\"a.fits,0.5\nb.fits,0.5\n", "p.csv: not a CSV of predictions"), ("\n", "no row"),
-    ("filename,probability,decision\na.fits,0.5,2\n", "line 2: decision '2' is not 0 or 1"),
-    ("filename,probability\na.fits,0.5\n1003/a.png,0.5\n", "line 3: a second row of a"),
-])
-def test_a_faulty_file_is_named_with_its_line(tmp_path, text, message):
+@pytest.mark.parametrize("text, message, setting", [
+    *((text, message, "mine=p.csv") for text, message in (
+        ("filename,prob\na,1\n", "no column probability"),
+        ("filename,probability\n", "no row"), ("\n", "no row"),
+        ("filename,probability\na.fits,0.5\nb.fits,1.5\n", "line 3: probability '1.5' is not from 0 to 1"),
+        ("filename,probability\n\n\na.fits,much\n", "line 4: probability 'much'"),
+        ("filename,probability\n\"a.fits,0.5\nb.fits,0.5\n", "p.csv: not a CSV of predictions"),
+        ("filename,probability,decision\na.fits,0.5,2\n", "line 2: decision '2' is not 0 or 1"),
+        ("filename,probability\na.fits,0.5\n1003/a.png,0.5\n", "line 3: a second row of a"))),
+    ("", "is not like", "p.csv"), ("", "found nothing", "mine=nowhere.csv"),
+    ("", "flare_sizes has C1.0, M1.0", "mine@X1.0=p.csv"), ("", "Q.* correct the setting", "mine@Q=p.csv")])
+def test_a_faulty_file_is_named_with_its_line_and_a_faulty_setting(tmp_path, monkeypatch, text, message, setting):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "p.csv").write_text(text)
-    with pytest.raises(UserError, match=message):
-        fc.read_forecast(f"mine={tmp_path / 'p.csv'}", ("C1.0",))
-
-
-@pytest.mark.parametrize("setting, message", [("p.csv", "is not like"), ("mine=nowhere.csv", "found nothing"),
-                                              ("mine@X1.0=p.csv", "flare_sizes has C1.0, M1.0"),
-                                              ("mine@Q=p.csv", "Q.* correct the setting")])
-def test_a_faulty_setting_is_named(setting, message):
     with pytest.raises(UserError, match=message):
         fc.read_forecast(setting, ("C1.0", "M1.0"))
 

@@ -28,6 +28,7 @@ def test_bars_are_the_largest_in_order():
     ax = figures.plot_effects(Figure().subplots(), ("a", "b", "c"), np.array([0.1, -3.0, 2.0]), most=2)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["b", "c"]
     assert [bar.get_width() for bar in ax.patches] == [-3.0, 2.0]
+    assert figures.plot_effects(Figure().subplots(), ("a",), np.array([np.nan])).get_xlim() == (-1, 1)
 
 
 @pytest.mark.parametrize("classes", [[0, 1] * 5, [0] * 10])

@@ -1,16 +1,22 @@
 """Files to network input, against scikit-image; rows on disk, found by file and whole after any interruption."""
 
 import shutil
+import threading
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.io import fits
+from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from skimage.transform import resize
 
 from classifier_VGG.network import inputs
-from general_code.images.magnetograms import read_magnetogram, write_magnetogram, write_png
+from general_code.images.magnetograms import read_magnetogram, read_pixels, resize_field, write_magnetogram, write_png
 from general_code.stage.files import UserError
 from general_code.stage.journal import FileState
+from tests.vgg_lab import refuse
 
 GAUSS_RANGE = 5978.7
 IDENTITY = {"kind": "features", "weights": "md5-1"}
@@ -19,6 +25,18 @@ IDENTITY = {"kind": "features", "weights": "md5-1"}
 def published(image):
     """Return an image resized as in the published code."""
     return resize(image, (224, 224), order=1, anti_aliasing=True, preserve_range=True)
+
+
+def grey_levels(path):
+    """Return an image as the network's input."""
+    grey = np.empty((224, 224), np.float32)
+    inputs.read_input(path, inputs.InputSettings(path.parent, path.suffix[1:], GAUSS_RANGE, 1, 1), grey, [])
+    return grey
+
+
+def as_grey(field):
+    """Return grey levels of a field [G]."""
+    return np.clip((field + GAUSS_RANGE) * (255 / (2 * GAUSS_RANGE)), 0, 255)
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +53,7 @@ def images(tmp_path_factory):
     (folder / "09.png").write_bytes(b"")
     write_magnetogram(folder / "10.fits", np.zeros((31, 200)))
     write_png(folder / "10.png", np.zeros((200, 31), np.uint8))
+    write_magnetogram(folder / "12.fits", np.zeros((40, 16_385)))
     write_magnetogram(folder / "11.fits", np.where(np.arange(40) == 3, np.nan, np.zeros((40, 40))))
     return folder
 
@@ -42,41 +61,66 @@ def images(tmp_path_factory):
 @pytest.mark.parametrize("shape", [(600, 600), (460, 1167), (32, 32), (224, 300), (100, 224), (224, 224)])
 def test_a_fits_image_is_resized_as_published(tmp_path, shape):
     write_magnetogram(tmp_path / "a.fits", np.random.default_rng(1).normal(0, 1500, shape))
-    expected = inputs.gauss_to_input(published(read_magnetogram(tmp_path / "a.fits")), GAUSS_RANGE)
-    difference = np.abs(inputs.read_input(tmp_path / "a.fits", "fits", GAUSS_RANGE) - expected).max()
-    assert difference < 2e-5  # 1e-3 G, the requirement; 8 bits have steps of 47 G
+    expected = as_grey(published(read_magnetogram(tmp_path / "a.fits")))
+    assert np.abs(grey_levels(tmp_path / "a.fits") - expected).max() < 2e-5  # 1e-3 G; 8 bits have steps of 47 G
 
 
-def test_gauss_becomes_grey_levels_linearly_clipped_and_not_rounded():
-    field = np.array([-1e5, -GAUSS_RANGE, 0, 1, GAUSS_RANGE, 1e5])
-    expected = [0, 0, 127.5, 127.5 + 127.5 / GAUSS_RANGE, 255, 255]
-    assert np.allclose(inputs.gauss_to_input(field, GAUSS_RANGE), expected, atol=1e-5)
-    assert inputs.gauss_to_input(field, GAUSS_RANGE).dtype == np.float32
+@hypothesis.settings(deadline=None)  # the first call compiles
+@hypothesis.given(st.tuples(st.integers(1, 60), st.integers(1, 60)), st.integers(1, 40), st.integers(0, 99))
+@hypothesis.example((3, 1100), 224, 0)  # its weights are made in parts
+def test_a_field_is_resized_to_the_last_bit_as_by_sparse_matrices(shape, pixels, seed):
+    """PNG images made before stay as they are."""
+    tenths = np.random.default_rng(seed).integers(-30_000, 30_000, shape, dtype=np.int32)
+    rows, columns = (csr_array(resize(np.eye(length), (pixels, length), order=1, anti_aliasing=True))
+                     for length in shape)
+    for field in (tenths, tenths * 0.1):
+        assert np.array_equal(resize_field(field, pixels), (columns @ (rows @ field).T).T)
+
+
+@pytest.mark.parametrize("gauss", [-1e5, -GAUSS_RANGE, 0, 0.1, 33.3, GAUSS_RANGE, 1e5])
+@pytest.mark.parametrize(("write", "dtype"), [(write_magnetogram, np.int32), (fits.writeto, np.float64)])
+def test_gauss_becomes_grey_levels_linearly_clipped_and_not_rounded(tmp_path, gauss, write, dtype):
+    write(tmp_path / "a.fits", np.full((40, 40), gauss))
+    assert read_pixels(tmp_path / "a.fits").values.dtype == dtype
+    assert np.allclose(grey_levels(tmp_path / "a.fits"), as_grey(gauss), atol=2e-5, rtol=0)
 
 
 def test_a_png_image_of_224_pixels_is_left_alone_and_another_is_resized(images):
     resized, kept = (read_magnetogram(images / name) + 128 for name in ("00.png", "01.png"))
-    assert np.array_equal(inputs.read_input(images / "01.png", "png", GAUSS_RANGE), kept)
-    assert np.allclose(inputs.read_input(images / "00.png", "png", GAUSS_RANGE), published(resized), atol=1e-4)
+    assert np.array_equal(grey_levels(images / "01.png"), kept)
+    assert np.allclose(grey_levels(images / "00.png"), published(resized), atol=1e-4)
 
 
-@pytest.mark.parametrize(("image_format", "unusable"), [("fits", {11: "NaN pixels"}), ("png", {9: "image broken"})])
+@pytest.mark.parametrize("image_format", ["fits", "png"])
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_batches_hold_every_image_but_the_unusable_in_order(images, run, image_format, unusable, n_jobs):
+def test_batches_hold_every_image_but_the_unusable_in_order(images, run, image_format, n_jobs):
     names = [f"{number:02}.{image_format}" for number in range(21)]
     settings = inputs.InputSettings(images, image_format, GAUSS_RANGE, 6, n_jobs)
     batches = list(inputs.input_batches(names, settings))
     failures = {place: reason for batch in batches for place, reason, _ in batch.failures}
-    assert failures == unusable | {3: "image broken", 7: "image broken", 10: "smaller than 32x32 pixels",
-                                   20: "image missing"}
+    assert failures == {10: "smaller than 32x32", 20: "no such file"} | (
+        {3: "not a readable FITS image", 7: "not a readable FITS image", 11: "NaN pixels",
+         12: "larger than 16,384x16,384"} if image_format == "fits"
+        else {3: "not a PNG image", 7: "damaged PNG image", 9: "the file is empty"})
     assert [len(batch.places) + len(batch.failures) for batch in batches] == [6, 6, 6, 3]
     places = np.concatenate([batch.places for batch in batches])
     assert places.tolist() == [place for place in range(21) if place not in failures]
-    one_by_one = inputs.read_inputs([images / names[place] for place in places], image_format, GAUSS_RANGE)
-    assert np.array_equal(np.concatenate([batch.grey for batch in batches]), one_by_one.grey)
-    usable = inputs.usable_images(pd.DataFrame({"source": names}), settings, run)
+    one_by_one = [grey_levels(images / names[place]) for place in places]
+    assert np.array_equal(np.concatenate([batch.grey for batch in batches]), one_by_one)
+    read, usable = inputs.image_reader(pd.DataFrame({"source": names}), settings, run)
     assert np.array_equal(np.flatnonzero(usable), places)
+    assert np.array_equal(read(places[::-1])[..., 0], one_by_one[::-1])
     assert [problem[1] for problem in run.exclusions] == list(failures.values())
+
+
+def test_reading_runs_ahead_but_not_far_and_stops_with_its_consumer(images, monkeypatch):
+    started = []
+    monkeypatch.setattr(inputs, "read_input", lambda path, *_: started.append(path.name))
+    batches = inputs.input_batches(["a"] * 100, inputs.InputSettings(images, "png", GAUSS_RANGE, 10, 2))
+    next(batches)
+    batches.close()
+    assert 10 <= len(started) <= 30
+    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
 
 
 # ---------------------------------------------------------------------------- rows on disk
@@ -158,7 +202,7 @@ def fill(images, tmp_path, run):
 
     def fill_some(identity=IDENTITY, count=4):
         with opened(tmp_path, identity) as cache:
-            rows = inputs.fill_rows(table[:count], cache, settings, lambda grey: grey[:, 0, :4], run, description="x")
+            rows = inputs.fill_rows(table[:count], cache, settings, lambda grey: grey[:, 0, :4], run)
             return rows.tolist(), cache.values().copy(), cache.folder
 
     return fill_some
@@ -170,15 +214,29 @@ def test_only_what_is_missing_is_computed(fill, run, capsys):
     rows, again, _ = fill()
     assert rows == [0, 1, 2, -1]
     assert np.array_equal(again[:2], numbers)
-    assert [problem[:2] for problem in run.exclusions] == [("03.fits", "image broken")]
+    assert [problem[:2] for problem in run.exclusions] == [("03.fits", "not a readable FITS image")]
     out = capsys.readouterr().out
     assert "0 of 2 images are in it, 2 to compute" in out
     assert "2 of 4 images are in it, 2 to compute" in out
+
+
+def test_an_index_of_another_kind_is_reported_and_made_again(fill, capsys):
+    _, numbers, folder = fill()
+    (folder / "index.tsv").write_bytes(b"\xff\n" + (folder / "index.tsv").read_bytes())
+    rows, again, _ = fill()
+    assert f"Cache {folder}: the first line of its index.tsv is damaged" in capsys.readouterr().out
+    assert np.array_equal(again[rows[:3]], numbers)
+
+
+def test_what_the_writer_refuses_ends_the_run(fill, monkeypatch):
+    monkeypatch.setattr(inputs.RowCache, "append", lambda *_: refuse())
+    with pytest.raises(AssertionError):
+        fill()
 
 
 def test_caches_of_other_settings_are_named_and_kept(fill, capsys):
     _, _, first = fill()
     before = {path.name: path.read_bytes() for path in first.iterdir()}
     fill(IDENTITY | {"gauss": 2})
-    assert f"1 other caches in {first.parent} were made with other settings" in capsys.readouterr().out
+    assert f"1 other cache in {first.parent}, made with other settings" in capsys.readouterr().out
     assert {path.name: path.read_bytes() for path in first.iterdir()} == before

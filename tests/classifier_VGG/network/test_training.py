@@ -122,18 +122,22 @@ def test_fewer_epochs_use_the_first_heads_and_keep_the_others(tmp_path, run, thr
     assert resumed(tmp_path, run, epochs=3)[0].history == three_epochs.history
 
 
-@pytest.mark.parametrize(("lost", "usable"), [(3, 2), (1, 0), ("last record", 2), ("history", 0), ("columns", 0)])
-def test_an_epoch_that_was_not_finished_is_repeated(tmp_path, run, three_epochs, lost, usable):
+@pytest.mark.parametrize(("lost", "usable"), [(3, 2), (1, 0), ("last record", 2), ("history", 0), ("columns", 0),
+                                              ("too long", 0), ("a gap", 0), ("no text", 0)])
+def test_an_epoch_that_was_not_finished_is_repeated(tmp_path, run, three_epochs, lost, usable, capsys):
     history = three_epochs.folder / "history.csv"
     text = history.read_text()
     if isinstance(lost, int):
         three_epochs.head_file(lost).unlink()
     else:
-        history.write_text({"last record": text[:text.index("\n3,") + 1], "history": "",
-                            "columns": text.replace("HSS", "Heidke")}[lost])
+        history.write_text({"last record": text[:text.index("\n3,") + 1], "history": "", "no text": "\udcff",
+                            "columns": text.replace("HSS", "Heidke"), "too long": text + "4," + "1" * 200_000,
+                            "a gap": text.replace("\n2,", "\n4,")}[lost], errors="surrogateescape")
     again, head = resumed(tmp_path, run)
     assert len(again.history) == usable
     assert (head is None) == (usable == 0)
+    damaged = lost in ("columns", "too long", "a gap", "no text")
+    assert ("history.csv is damaged and not used (" in capsys.readouterr().out) == damaged
 
 
 def test_a_damaged_head_is_trained_again_from_the_one_before(tmp_path, run, three_epochs, capsys):
@@ -174,3 +178,13 @@ def test_the_epoch_of_largest_validation_tss_is_taken(scores, best, text):
     assert epoch == best
     assert text in choice
     assert ("noisy" in choice) == ("range" in choice)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5])
+def test_the_axis_of_the_curves_has_whole_epochs(epochs):
+    history = [{"epoch": epoch} | record(0.1) for epoch in range(1, epochs + 1)]
+    figure = training.training_figure(history, 1, "")
+    figure.canvas.draw()
+    for ax in figure.axes:
+        low, high = ax.get_xlim()
+        assert [tick for tick in ax.get_xticks() if low <= tick <= high] == list(range(1, epochs + 1))

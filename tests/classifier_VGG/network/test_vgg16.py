@@ -84,12 +84,23 @@ def test_the_users_keras_configuration_decides_nothing(tmp_path, configuration):
             "print(c.backend(), c.floatx(), c.epsilon(), c.image_data_format(), c.dtype_policy().name,"
             "os.environ['KERAS_HOME'], os.environ['KERAS_BACKEND'])")
     users = {"KERAS_HOME": str(home), "KERAS_BACKEND": "jax", "KERAS_MAX_EPOCHS": "x", "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run([sys.executable, "-c", code], env=os.environ | users, cwd=tmp_path, text=True,
-                          capture_output=True)
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"} | users
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, text=True, capture_output=True)
     lines = done.stdout.splitlines()
     assert lines[-1:] == [f"tensorflow float32 1e-07 channels_last float32 {home} jax"], done.stderr[-500:]
     assert "with tensorflow on the CPU" in lines[0]
+    assert done.stderr == "", "no line of TensorFlow's own"
     assert (home / "keras.json").exists() == (configuration is not None), "nothing is written into a home"
+
+
+@pytest.mark.parametrize(("installed", "message"), [
+    (("tensorflow",), "backend: jax is not installed in this Python, only tensorflow; set --backend, or install it"),
+    ((), "only none of them"), (("jax",), "backend: this process uses tensorflow already; start a new one for jax")])
+def test_a_backend_that_cannot_be_used_is_refused_in_one_line(monkeypatch, installed, message):
+    monkeypatch.setattr(vgg16, "find_spec", lambda name: True if name in installed else None)
+    with pytest.raises(UserError, match=message) as caught:
+        vgg16.prepare_keras("jax")
+    assert "\n" not in str(caught.value)
 
 
 def test_the_network_is_that_of_keras_applications(backbone, grey):
@@ -129,7 +140,8 @@ def test_a_network_that_says_nothing_is_refused(backbone, grey):
     dead = keras.models.clone_model(backbone)
     dead.get_layer("fc2").set_weights([np.zeros((WIDTH, WIDTH)), np.full(WIDTH, -1e6)])
     with pytest.raises(UserError, match=f"gives 0 for each of {WIDTH} features of 3 images.*--weights"):
-        backbone_outputs(dead, grey)
+        vgg16.require_features(backbone_outputs(dead, grey))
+    assert not vgg16.require_features(backbone_outputs(dead, grey[:1])).any(), "one image may well have no features"
 
 
 # ---------------------------------------------------------------------------- weight files

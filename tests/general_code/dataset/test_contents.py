@@ -20,16 +20,10 @@ from general_code.dataset.contents import (
     select_images,
     summary_table,
 )
-from general_code.noaa.flares import EventList, peak_fluxes
+from general_code.noaa.flares import EventList
 from general_code.stage.files import UserError
-from general_code.stage.run import StageRun
-
-
-@pytest.fixture
-def run(tmp_path_factory):
-    """A run that only notes."""
-    with (tmp_path_factory.mktemp("run") / "log").open("w") as log:
-        yield StageRun(log)
+from tests.general_code.images.test_names import make_files
+from tests.general_code.noaa.test_flares import event_list
 
 
 def name(clock: str = "060000", camera: int = 1, extension: str = "fits", day: str = "20110213") -> str:
@@ -37,16 +31,8 @@ def name(clock: str = "060000", camera: int = 1, extension: str = "fits", day: s
     return f"hmi.M_720s.{day}_{clock}_TAI.{camera}.magnetogram.{extension}"
 
 
-def touch(folder: Path, *sources: str) -> Path:
-    """Make empty files."""
-    for source in sources:
-        (folder / source).parent.mkdir(parents=True, exist_ok=True)
-        (folder / source).touch()
-    return folder
-
-
 def test_folder_of_regions(tmp_path: Path):
-    touch(tmp_path, f"1158/{name()}", f"1158/1158_{name('061200')}", f"1158/11158_{name('062400')}",
+    make_files(tmp_path, f"1158/{name()}", f"1158/1158_{name('061200')}", f"1158/11158_{name('062400')}",
           f"12673/{name(camera=3)}", f"1158/{name(camera=2)}", "1158/notes.txt", f"1158/{name('070000')}.gz",
           f"1158/1159_{name('080000')}", "1158/hmi.m_720s.20110213_060000_TAI.1.magnetogram.fits",
           f"1158/{name(extension='png')}", f"1158/{name(day='20110230')}", f"misc/{name()}", "README",
@@ -70,9 +56,9 @@ def test_folder_of_regions(tmp_path: Path):
 
 def test_png_images_are_taken_where_there_are_no_others(tmp_path: Path):
     published = f"1158/1158_{name()[:-5]}_224.png"
-    images, problems = find_images(touch(tmp_path, published), "png")
+    images, problems = find_images(make_files(tmp_path, published), "png")
     assert images[["source", "ending"]].values.tolist() == [[published, "_224.png"]] and not problems
-    assert find_images(touch(tmp_path, f"1158/{name('070000')}"), "png")[0]["ending"].tolist() == [".fits"]
+    assert find_images(make_files(tmp_path, f"1158/{name('070000')}"), "png")[0]["ending"].tolist() == [".fits"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -153,13 +139,6 @@ def test_as_published_the_interpolated_position_of_a_hole_does_not_bind_and_each
     assert select_images(images, ROWS, 60.0, 60.0, True, run)["region"].tolist() == ["1159", "1159"]
 
 
-def event_list(*rows: tuple[str, str, str, str]) -> EventList:
-    """Return an event list of (time, listed time, region, class)."""
-    times, listed = (np.array([row[i] for row in rows], "datetime64[s]") for i in (0, 1))
-    regions, classes = (np.array([row[i] for row in rows], str) for i in (2, 3))
-    return EventList(times, regions, classes, peak_fluxes(classes), listed)
-
-
 def images_of(*rows: tuple[str, str]) -> pd.DataFrame:
     """Return images of (region, time), named by their place."""
     frame = pd.DataFrame(rows, columns=["region", "time"]).astype({"region": "str", "time": "datetime64[s]"})
@@ -173,10 +152,8 @@ def labels(run, images: pd.DataFrame, events: EventList, window: float = 24.0) -
 
 
 def test_order_is_by_the_earliest_listed_flare_not_by_the_largest(run):
-    events = event_list(("2011-01-02T10:00", "2011-01-02T10:00", "0002", "C1.0"),
-                        ("2011-01-01T10:00", "2011-01-01T10:00", "0001", "C1.5"),
-                        ("2011-01-02T12:00", "2011-01-02T12:00", "0002", "X1.0"),
-                        ("2011-01-02T11:00", "2011-01-02T11:00", "0001", "M2.0"))
+    events = event_list(("2011-01-02T10:00", "0002", "C1.0"), ("2011-01-01T10:00", "0001", "C1.5"),
+                        ("2011-01-02T12:00", "0002", "X1.0"), ("2011-01-02T11:00", "0001", "M2.0"))
     frame = images_of(("0001", "2011-01-01T09:00"), ("0001", "2011-01-01T12:00"), ("0002", "2011-01-02T11:00"),
                       ("0002", "2011-01-02T09:00"), ("0001", "2011-01-03"), ("0000", "2011-01-01"))
     assert labels(run, frame, events) == [("image3", "X1.0"), ("image0", "C1.5"), ("image2", "X1.0"),
@@ -188,7 +165,7 @@ def test_order_is_by_the_earliest_listed_flare_not_by_the_largest(run):
     (["01", "02", "03", "04"], 24, 0), (["01", "03", "04"], 24, 1), (["01", "02", "03"], 24, 1), (["02"], 24, 2),
     (["01", "02", "03"], 12, 0), (["01", "02", "03", "04"], 72, 1), (["01", "02", "03", "04"], 1e30, 3)])
 def test_images_with_a_day_without_a_report_in_their_window_are_warned_of(run, capsys, reported, window, lacking):
-    events = event_list(("2011-01-02", "2011-01-02", "0001", "M1.0"), ("2011-01-03", "2011-01-03", "0001", "M1.0"))
+    events = event_list(("2011-01-02", "0001", "M1.0"), ("2011-01-03", "0001", "M1.0"))
     if reported:
         events = replace(events, reported=np.array([f"2011-01-{day}" for day in reported], "datetime64[D]"))
     labels(run, images_of(("0001", "2011-01-01"), ("0001", "2011-01-02"), ("0001", "2011-01-03T12:00")), events, window)

@@ -104,6 +104,12 @@ def test_png_is_the_resized_field_in_levels_with_nan_as_zero_gauss(tmp_path: Pat
     assert result == Screened(nans, png_bytes=(tmp_path / "a.png").stat().st_size)
 
 
+def test_no_png_is_made_of_an_image_too_long_to_resize(tmp_path: Path):
+    write_magnetogram(tmp_path / "a.fits", np.zeros((32, 16_385)))
+    result = screen_image(ImageTask(tmp_path / "a.fits", tmp_path / "a.png"), 0, PngSettings(tmp_path, 16, 20.0))
+    assert result == Screened(0, (), "unreadable image", "larger than 16,384x16,384: got 32x16385 pixels")
+
+
 def test_png_images_are_made_once_and_again_with_other_settings(folder):
     first = screen(folder, png=png(folder))
     assert [result.png_bytes > 0 for result in first] == [True, False, True]  # the second has NaN pixels

@@ -140,6 +140,7 @@ def test_scores_are_drawn_with_intervals_and_words(ax):
     assert any(np.array_equal(line.get_xdata(), [0.4, 0.6]) for line in ax.lines)
     assert "0.500" in texts(ax) and "HSS not defined" in texts(ax) and "not available" in texts(ax)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["SVM", "persistence 24 h"]
+    assert fr.plot_scores(Figure().subplots(), {"persistence 24 h": "not available"}).get_xlim() == (-1, 1)
 
 
 def test_roc_curve_area_and_points(ax):

@@ -1,6 +1,5 @@
 """Lists of regions as published, the rules for missing and foreign ones, the seeded draw and its lists, messages."""
 
-import io
 import json
 import re
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 
 from general_code.evaluation import splits as rs
 from general_code.stage.files import UserError
-from general_code.stage.run import StageRun, output_lock
+from general_code.stage.run import output_lock
 
 DEFAULTS = tuple(Path("data") / name for name in rs.LISTS.values())
 ONE_EACH = {"test": "1158\n", "validation": "1429\n", "training": "1093\n"}
@@ -80,8 +79,9 @@ def test_both_spellings_of_all_three_lists(place, spelling):
 
 
 @pytest.mark.parametrize(("present", "named"), [
-    ({"validation", "training"}, "test_ar_list"), ({"validation"}, "test_ar_list"), ({"training"}, "test_ar_list"),
-    ({"test", "training"}, "validation_ar_list"), ({"test"}, "validation_ar_list"),
+    ({"validation", "training"}, "test_ar_list"), ({"validation"}, "test_ar_list"),
+    ({"training"}, "test_ar_list, validation_ar_list"), ({"test", "training"}, "validation_ar_list"),
+    ({"test"}, "validation_ar_list"),
 ])
 def test_missing_list_is_named(place, present, named):
     with pytest.raises(UserError, match=f"^{named}: no file at"):
@@ -96,6 +96,8 @@ def test_a_named_list_that_does_not_exist_is_an_error(place, split, present):
     files = [Path("named.csv") if name == split else path for name, path in zip(rs.LISTS, DEFAULTS, strict=True)]
     with pytest.raises(UserError, match=f"^{rs.SETTINGS[split]}: expected a list of regions at .* found nothing"):
         rs.read_region_lists(*files)
+    with pytest.raises(UserError, match="test_ar_list: .*'a' .*; validation_ar_list: .*'b' .*; train_ar_list: .*'c'"):
+        rs.read_region_lists(Path("a"), Path("b"), Path("c"))
 
 
 def test_region_in_two_lists_is_named_whatever_its_digits(place):
@@ -164,11 +166,6 @@ def test_extreme_percents_leave_a_region_to_each_split(percents, flaring, quiet)
 def test_impossible_draws(images, percents, message):
     with pytest.raises(UserError, match=message):
         rs.draw_region_split(*region_images(*images), rs.Draw(*percents))
-
-
-@pytest.fixture
-def run():
-    return StageRun(io.StringIO())
 
 
 def test_unlisted_and_absent_regions_are_reported(run, capsys):

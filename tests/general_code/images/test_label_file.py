@@ -158,12 +158,12 @@ def test_lists_of_all_splits(tmp_path, run):
 @pytest.mark.parametrize(("rows", "message"), [
     ([f"{name(1)},1", f"{name(2)},C1.0"], r"train_file: .*a\.csv, line 3: expected 0 or 1, got the flare class 'C1.0'"),
     ([f"{name(1)},2"], r"train_file: no line of .*expected 'name,0' or 'name,1'"),
-    ([], "no image in .*a.csv; make the")])
-def test_a_list_of_another_kind_and_a_missing_one_are_errors(tmp_path, run, rows, message):
+    ([], r"no image in .*a\.csv, .*t\.csv; make the")])
+def test_a_list_of_another_kind_and_missing_ones_are_errors(tmp_path, run, rows, message):
     with pytest.raises(UserError, match=message):
-        read_image_lists({"training": image_list(tmp_path, "a.csv", *rows)}, run)
-    with pytest.raises(UserError, match="validation_file: expected a file"):
-        read_image_lists({"validation": tmp_path / "none.csv"}, run)
+        read_image_lists({"training": image_list(tmp_path, "a.csv", *rows), "test": image_list(tmp_path, "t.csv")}, run)
+    with pytest.raises(UserError, match="train_file: expected a file .*; validation_file: expected a file"):
+        read_image_lists({"training": tmp_path / "no.csv", "validation": tmp_path / "none.csv"}, run)
 
 
 def test_a_region_in_two_lists_is_an_error_that_names_it(tmp_path, run):
@@ -212,6 +212,15 @@ def test_images_are_matched_by_region_time_and_camera(tmp_path, run):
     assert exclusions == [(files[0], "second file of an image", "the first one is used")]
 
 
+def test_very_many_names_are_matched_by_blocks(tmp_path, run, monkeypatch):
+    for module in ("names", "label_file"):
+        monkeypatch.setattr(f"general_code.images.{module}.NAMES_A_BLOCK", 2)
+    folder = make(tmp_path, [f"1000/{letter}.fits" for letter in "abcde"], "e,0\nb,C1.0\nx\na,0\nb,0\nd,0\nc,0\n")
+    found, exclusions = find(folder, run)
+    assert found == {f"{letter}.fits": "C1.0" if letter == "b" else "0" for letter in "abcde"}
+    assert [row[1] for row in exclusions] == ["label not understood", "label repeated"]
+
+
 def test_what_has_no_partner_is_recorded(tmp_path, run):
     folder = make(tmp_path, [f"1000/{letter}.png" for letter in "acegi"],
                   "".join(f"{letter}.png,0\n" for letter in "hgfedcb") + "e,C1.0\nx,Z\n")
@@ -242,7 +251,7 @@ def test_files_of_some_images(tmp_path, run):
     assert found["source"].tolist() == ["b.fits", "", "1000/a.FITS", "b.fits"]
     assert found["bytes"].tolist() == [6, -1, 11, 6] and found["modified_ns"].tolist()[1] == -1
     assert found[["image", "n"]].equals(table)
-    with pytest.raises(UserError, match="there are .fits images"):
+    with pytest.raises(UserError, match=r"expected \.png images in .*1000', found none"):
         match_images(table, dataset / "1000", "png", run)
 
 
@@ -258,6 +267,17 @@ def test_size_and_window_of_labels_stand_in_sidecars(tmp_path, sidecar, size, ho
     assert label_size(labels) == size
     assert label_window_hours(labels) == pytest.approx(hours, nan_ok=True)
     assert label_counts(labels) == {"flare_size": size} | ({} if np.isnan(hours) else {"flare_window_hours": hours})
+
+
+@pytest.mark.parametrize(("file", "known"), [
+    ("C1.0_24hr_224_png_Labels.txt", ("C1.0", 24)), ("M1.0_48hr_Labels.txt", ("M1.0", 48)),
+    ("Lat60_Lon60_Nans0_C1.0_24hr_png_224_features.csv", ("C1.0", 24, 60, 60)),
+    ("lat45_lon70_x1_0.5hr.csv", ("X1", 0.5, 45, 70)), ("Train_Data_by_AR_png_224.csv", ("",)), ("C1.0.txt", ("",))])
+def test_size_and_window_are_read_from_published_names_where_no_sidecar_tells(tmp_path, file, known):
+    names = ("flare_size", "flare_window_hours", "max_latitude_deg", "max_longitude_deg")
+    assert label_counts(tmp_path / file) == dict(zip(names, known, strict=False))
+    written(tmp_path, json.dumps({"settings": {"flare_size": "M5.0"}}), f"{file}.json")
+    assert label_counts(tmp_path / file)["flare_size"] == "M5.0"
 
 
 @pytest.mark.parametrize(("labels", "notes"), [

@@ -69,15 +69,16 @@ def test_images_match_by_region_time_and_camera_whatever_the_spelling(name, imag
     assert image_stems([name]).tolist() == [image]
 
 
-def touch(folder: Path, *names: str) -> None:
-    """Write files that hold their own names."""
+def make_files(folder: Path, *names: str) -> Path:
+    """Write files that hold their own names; return their folder."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
+    return folder
 
 
 def test_files_of_a_folder_by_folder_and_name(tmp_path):
-    touch(tmp_path, "1160/b.fits", "1158/c.FITS", "1158/a.fits", "1158/a.png", "1158/list.txt", "stray.fits",
+    make_files(tmp_path, "1160/b.fits", "1158/c.FITS", "1158/a.fits", "1158/a.png", "1158/list.txt", "stray.fits",
           "x.fits.gz", "1158/.writing-a.fits", ".hidden/a.fits", "1158/deep/er.fits", "._stray.fits")
     files, problems = list_images(tmp_path, "fits")
     assert files["source"].tolist() == ["stray.fits", "x.fits.gz", "1158/a.fits", "1158/c.FITS", "1160/b.fits"]
@@ -97,7 +98,7 @@ def test_a_link_to_nothing_and_a_folder_named_like_an_image_are_files(tmp_path):
 
 
 def test_a_folder_that_cannot_be_read_is_reported(tmp_path, monkeypatch):
-    touch(tmp_path, "1000/a.fits", "1001/b.fits")
+    make_files(tmp_path, "1000/a.fits", "1001/b.fits")
 
     def scandir(path, scan=os.scandir):
         if Path(path).name == "1001":
@@ -117,6 +118,13 @@ def test_a_folder_that_cannot_be_read_is_reported(tmp_path, monkeypatch):
     ("set/11158/a.png", r"NNNN folders are in '.*set'"), ("set/other/a.fits", "^$"),
     ("SRS/2011/20110213SRS.txt", "^$"), ("notes.txt", "^$")])
 def test_where_images_may_be(tmp_path, file, hint):
-    touch(tmp_path, file)
+    make_files(tmp_path, file)
     assert list_images(tmp_path, "fits")[0].empty
     assert re.search(hint, where_images_are(tmp_path, "fits"))
+
+
+def test_a_folder_one_level_too_deep_is_told_by_its_number(tmp_path):
+    make_files(tmp_path, "1158/hmi.M_720s.20110213_000000_TAI.1.magnetogram.fits")
+    assert "is a region's number: name the folder above" in where_images_are(tmp_path / "1158")
+    make_files(tmp_path, "2011/20110213SRS.txt")
+    assert where_images_are(tmp_path / "2011") == ""

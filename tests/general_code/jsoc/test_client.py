@@ -1,5 +1,6 @@
 """Queries of the simulated JSOC, the route "drms", and what becomes of their faults."""
 
+from contextlib import suppress
 from types import SimpleNamespace
 from urllib.request import Request
 
@@ -36,22 +37,37 @@ def summaries(found: Position | None = None) -> SimpleNamespace:
     return SimpleNamespace(position=lambda passage: found)
 
 
-def test_records_with_and_without_image():
-    with simulator(missing=[jsoc_lab.slot(4)], bad=[jsoc_lab.slot(8)]) as jsoc:
-        records = ask(jsoc).records(REQUEST)
-    assert [record.time for record in records] == [jsoc_lab.slot(hour) for hour in (0, 8, 12, 16, 20, 24)]
-    assert [record.quality for record in records] == [0, -(2**31), 0, 0, 0, 0]
-
-
 @pytest.mark.parametrize(("faults", "error", "message"), [
     (Faults(series_unknown=True), RefusedError, "series not found"), (Faults(html_answers=1), OutageError, "not JSON"),
-    (Faults(bad_gateway=1), OutageError, "HTTP status 502"), (Faults(server_errors=1), OutageError, "HTTP status 500"),
-    (Faults(too_many_requests=1), OutageError, "HTTP status 429"),
-    (Faults(forbidden=1), BlockedError, "HTTP status 403: the service, or a proxy on the way, refuses this"),
+    (Faults(http_errors=1), OutageError, "HTTP status 502"),
+    (Faults(http_errors=1, http_status=403), BlockedError, "HTTP status 403: the service, or a proxy on the way"),
     (Faults(cgi_missing="jsoc_info"), TransientError, "HTTP status 404")])
 def test_faults_of_a_query(faults, error, message):
     with simulator(faults) as jsoc, pytest.raises(error, match=message):
         ask(jsoc).records(REQUEST)
+
+
+NASTY = {
+    "nothing": "", "null": "null", "a list": "[]", "a number": "1e999", "no status": "{}", "deep": "[" * 100_000,
+    "null status": '{"status": null}', "digits": '{"status": %s}' % ("9" * 5000), "bytes": "\x00\xff\xfe",
+    "text of digits": '{"status": "%s"}' % ("9" * 5000), "a list of statuses": '{"status": [0]}',
+    "surrogates": r'{"status": 4, "error": "\ud800\u001b[31m"}', "keywords": '{"status": 0, "keywords": 7}',
+    "long": '{"status": 4, "error": "%s"}' % ("e,\\n" * 100_000),
+    "null values": '{"status": 0, "keywords": [{"name": "T_REC", "values": [null, 3, "2011.02.13_00:00:00_TAI"]}, '
+                   '{"name": "QUALITY", "values": [null]}]}',
+    "nested values": '{"status": 0, "keywords": [{"name": "T_REC", "values": [["x"]]}]}'}
+
+
+@pytest.mark.parametrize("answer", NASTY)
+def test_answers_that_are_not_jsocs(answer, monkeypatch):
+    service = ask(NOWHERE)
+    monkeypatch.setattr(service, "get_text", lambda url: NASTY[answer])
+    route = client.DrmsRoute(service, summaries(), print)
+    for query in (lambda: service.records(REQUEST), lambda: service.position("1158"), service.pending_request,
+                  lambda: route.submit(REQUEST, [], "x=1", print), lambda: route.status("JSOC_20110213_001"),
+                  service.is_up):
+        with suppress(TransientError, RefusedError):  # and nothing else
+            query()
 
 
 @pytest.mark.parametrize(("minutes", "quality", "expected"), [
@@ -78,11 +94,11 @@ def test_address_that_jsoc_does_not_accept():
 
 
 def test_host_that_is_up_and_one_that_is_down(monkeypatch):
-    with simulator(Faults(html_answers=1, unregistered=True)) as jsoc:
+    with simulator(Faults(html_answers=1, address_status=4)) as jsoc:
         service = ask(jsoc)
         assert not service.is_up()  # a page of maintenance
         assert service.is_up()
-        monkeypatch.setattr(jsoc, "answer", lambda cgi, arguments: {"msg": "maintenance"})
+        monkeypatch.setattr(jsoc.exports, "answer", lambda cgi, arguments: {"msg": "maintenance"})
         assert not service.is_up()
     assert not service.is_up()
 
@@ -109,7 +125,7 @@ def test_pending_request():
         assert service.pending_request() == ""
         jsoc.faults.cgi_missing = "manage-request.sh"
         assert service.pending_request() == ""
-        jsoc.faults.bad_gateway = 1
+        jsoc.faults.http_errors = 1
         with pytest.raises(OutageError):
             service.pending_request()
 
@@ -147,7 +163,8 @@ def test_refused(code, number, text, error, message):
 def test_statuses_through_drms():
     with simulator(Faults(delay_seconds=60)) as jsoc:
         notes, sent = [], []
-        route = client.DrmsRoute(ask(jsoc), summaries(), print, notes.append)
+        route = client.DrmsRoute(ask(jsoc), summaries(), print)
+        route.service.note = notes.append
         number = route.submit(REQUEST, ask(jsoc).records(REQUEST), "", sent.append)
         assert sent[0].startswith("t_start=2011.02.13_00:00:00_TAI,")
         assert route.status(number) == (2, "", "")
@@ -165,11 +182,12 @@ def test_statuses_through_drms():
     with pytest.raises(OutageError):  # noted even when it fails
         route.submit(REQUEST, [], sent[0], sent.append)
     assert notes[1] == notes[0]
-    assert notes[0].startswith(f"1158: sending {jsoc.url}/cgi-bin/ajax/jsoc_fetch?op=exp_request")
+    assert notes[0].startswith(f"sending {jsoc.url}/cgi-bin/ajax/jsoc_fetch?op=exp_request")
 
 
 @pytest.mark.parametrize(("faults", "from_table"), [
-    (Faults(), True), (Faults(bad_gateway=1), True), (Faults(bad_gateway=99), False), (Faults(forbidden=9), False),
+    (Faults(), True), (Faults(http_errors=1), True), (Faults(http_errors=99), False),
+    (Faults(http_errors=9, http_status=403), False),
     (Faults(region_unknown=True), False), (Faults(longitude_unknown=True), False),
     (Faults(table_unavailable=True), False)])
 def test_position_from_table_or_summaries(faults, from_table):

@@ -18,16 +18,15 @@ from hypothesis import strategies as st
 from general_code.jsoc import cutouts
 from general_code.jsoc.export_requests import CutoutRequest, Passage
 from general_code.jsoc.retry import DamagedTarError, RefusedError
-from general_code.simulator.exports import _in_primary_unit
-from general_code.simulator.series import Record, made_up_cutout
+from tests import jsoc_lab
 
 REQUEST = CutoutRequest(Passage("1158", date(2011, 2, 13), 1), patch_pixels=24)
 NAME = "hmi.M_720s.20110213_{:02d}0000_TAI.1.magnetogram.fits"
 
 
-def image(hour: int, pixels: int = 24, quality: int = 0) -> bytes:
+def image(hour: int, **changes: int) -> bytes:
     """Return a cut-out of the first day."""
-    return made_up_cutout("1158", Record(datetime(2011, 2, 13, hour), 1, quality), pixels)
+    return jsoc_lab.image(datetime(2011, 2, 13, hour), **changes)
 
 
 def altered(**cards: object) -> bytes:
@@ -39,12 +38,12 @@ def altered(**cards: object) -> bytes:
         return other.getvalue()
 
 
-def two_images() -> bytes:
-    """Return the first cut-out behind a larger image, with a header of its own, in the primary unit."""
+def primary_unit(behind: bool) -> bytes:
+    """Return a file with an image, and the header of a magnetogram, in its primary unit; a cut-out `behind` or not."""
     with fits.open(io.BytesIO(image(0))) as file, io.BytesIO() as other:
         front = fits.PrimaryHDU(np.zeros((40, 50), np.int16))
         front.header.update({"T_REC": "2011.02.13_00:00:00_TAI", "BUNIT": "Gauss"})
-        fits.HDUList([front, file[1]]).writeto(other)
+        fits.HDUList([front, file[1]] if behind else [front]).writeto(other)
         return other.getvalue()
 
 
@@ -80,7 +79,7 @@ def test_images_are_taken_and_other_files_skipped(tmp_path):
     (NAME.format(4), image(0), "T_REC is not the time in the name"),
     (NAME.format(0), image(0)[:4000], "not a readable image"), (NAME.format(0), b"", "not a readable image"),
     (NAME.format(0), b"<html>", "not a readable image"), (NAME.format(99), image(0), "name is not one of the series"),
-    (NAME.format(0), _in_primary_unit(image(0)), "not a readable image"), (NAME.format(0), two_images(), "wrong size"),
+    (NAME.format(0), primary_unit(False), "not a readable image"), (NAME.format(0), primary_unit(True), "wrong size"),
     (NAME.format(0), altered(QUALITY=None), "no QUALITY in the header"),
     (NAME.format(0), altered(QUALITY="NaN"), "no QUALITY in the header"),
     (NAME.format(0), altered(T_REC=None), "no T_REC in the header"),
@@ -125,6 +124,11 @@ def test_members_that_must_not_be_there(members, kind, message, tmp_path):
         unpack(tmp_path / "work", dict.fromkeys(members, b""), kind)
     assert [path.name for path in tmp_path.iterdir()] == ["work"]
     assert {path.name for path in (tmp_path / "work").iterdir()} == {"a.tar", "in"}
+
+
+def test_image_larger_than_a_cutout_can_be(tmp_path):
+    with pytest.raises(RefusedError, match="unpacks to 266,753 bytes, expected at most 266,752 for 24 pixels square"):
+        unpack(tmp_path, {NAME.format(0): bytes(266_753)})
 
 
 def test_surplus_is_refused_at_the_first(tmp_path, monkeypatch):
@@ -230,13 +234,6 @@ def test_images_are_on_disk_before_they_are_in_place(tmp_path, monkeypatch):
     if os.name == "posix":
         expected |= {tmp_path.stat().st_ino, (tmp_path / "1158").stat().st_ino}
     assert expected <= set(flushed)
-
-
-def test_empty_files_are_no_images(tmp_path):
-    (tmp_path / "a.fits").write_bytes(b"x")
-    (tmp_path / "b.fits").write_bytes(b"")
-    assert cutouts.images_in_place(tmp_path) == 1
-    assert cutouts.images_in_place(tmp_path / "nowhere") == 0
 
 
 @pytest.mark.parametrize(("name", "series", "time"), [

@@ -24,10 +24,10 @@ REQUESTS = {region: CutoutRequest(Passage(region, *passage), patch_pixels=PIXELS
 
 def prepare(folder: Path, url: str, report=print, **policy) -> download.RegionDownload:
     """Return the download of region 1158, planned with 1429, from a simulated JSOC."""
-    service, ledger = JsocService(url, "me@inst.edu", replace(QUICK, **policy)), DownloadLedger(folder / "ledger.csv")
+    service, ledger = JsocService(url, "me@inst.edu", replace(QUICK, **policy)), DownloadLedger(folder)
     ledger.plan(REQUESTS.values())
-    route = DrmsRoute(service, SummaryPositions(Path("")), report, report)
-    return download.RegionDownload("1158", REQUESTS, service, route, ledger=ledger, image_dir=folder, report=report)
+    route = DrmsRoute(service, SummaryPositions(Path("")), report)
+    return download.RegionDownload("1158", REQUESTS, service, route, ledger=ledger, report=report)
 
 
 def test_pending_request_of_our_own_is_finished_first(tmp_path):
@@ -62,22 +62,6 @@ def test_request_that_does_not_end_is_waited_for_once(tmp_path):
         said = []
         assert not prepare(tmp_path, jsoc.url, said.append, request_seconds=0.05).download()
     assert sum("is not complete after" in text for text in said) == 1
-
-
-def test_leftovers_go_but_a_tar_that_waits_stays(tmp_path):
-    ledger = DownloadLedger(tmp_path / "download_ledger.csv")
-    ledger.plan([REQUEST])
-    incoming = tmp_path / ".incoming"
-    (incoming / "1158").mkdir(parents=True)
-    for name in ("1158_JSOC_20110213_001.tar", "1158_JSOC_20110213_002.tar", "1158_JSOC_20110213_001.tar.part"):
-        (incoming / name).write_text("x")
-    ledger.update("1158", state="downloaded", request_id="JSOC_20110213_001")
-    download.remove_leftovers(tmp_path, ledger)
-    assert [path.name for path in incoming.iterdir()] == ["1158_JSOC_20110213_001.tar"]
-    ledger.update("1158", state="done")
-    download.remove_leftovers(tmp_path, ledger)
-    download.remove_leftovers(tmp_path, ledger)
-    assert not incoming.exists()
 
 
 @pytest.fixture
@@ -149,11 +133,3 @@ def test_one_row_a_record_with_a_rejected_image():
         ("2011.02.13_00:00:00_TAI", "not among the images received", ""),
         ("2011.02.13_00:12:00_TAI", "wrong size", f"{name.format('001200', 1)}: expected 2x2, got 3x3"),
         rejected[3], rejected[2], rejected[1]]
-
-
-def test_file_beside_the_regions_folder(tmp_path):
-    rows = [("2011.02.13_00:36:00_TAI", "record without image at JSOC", "QUALITY 0x80000400"), ("a, b.fits", "x", "")]
-    download.write_missing_records(tmp_path, "1158", rows)
-    assert [path.name for path in tmp_path.iterdir()] == ["1158_missing_records.csv"]
-    assert download.read_missing_records(tmp_path, "1158") == rows
-    assert download.read_missing_records(tmp_path, "1159") == []

@@ -76,19 +76,20 @@ def test_published_list_is_weeks_and_570_gigabytes(shared_data):
     assert problems == []
     requests = [CutoutRequest(passage) for passage in passages]
     assert sum(request.slot_count for request in requests) == 1_411_305
-    assert export_requests.disk_bytes(requests) == pytest.approx(575e9, rel=0.01)
-    assert export_requests.describe_effort(requests).startswith("1,665 regions, up to 1,411,305 images: about 574.8")
-    assert "15 days" in export_requests.describe_effort(requests)
+    disk_bytes, effort = export_requests.estimate_effort(requests)
+    assert disk_bytes == pytest.approx(575e9, rel=0.01)
+    assert effort.startswith("1,665 regions, up to 1,411,305 images: about 574.8")
+    assert "15 days" in effort
 
 
 def test_effort_of_little():
     small = CutoutRequest(Passage("1944", date(2014, 1, 7), 1), patch_pixels=24)
-    effort = export_requests.describe_effort([small])
+    effort = export_requests.estimate_effort([small])[1]
     assert effort.startswith("1 region, up to 121 images: about 0.00 GB of disk and 0.3 min")
     # 3,602 images of 0.407 MB at 0.5 MB/s, and 8 minutes of export: the waiting tar takes disk, but no time
-    assert "56.8 min (" in export_requests.describe_effort([REQUEST] * 2)
-    assert "1.4 h (" in export_requests.describe_effort([REQUEST] * 3)
-    assert export_requests.disk_bytes([]) == 0
+    assert "56.8 min (" in export_requests.estimate_effort([REQUEST] * 2)[1]
+    assert "1.4 h (" in export_requests.estimate_effort([REQUEST] * 3)[1]
+    assert export_requests.estimate_effort([])[0] == 0
 
 
 @pytest.mark.parametrize(("region", "number"), [("1158", 11158), ("6999", 16999), ("7000", 7000), ("0012", 10012)])

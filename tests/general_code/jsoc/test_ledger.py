@@ -14,7 +14,7 @@ REQUESTS = [CutoutRequest(Passage(region, date(2011, 2, 13), 8)) for region in (
 
 @pytest.fixture
 def ledger(tmp_path):
-    ledger = DownloadLedger(tmp_path / "download_ledger.csv")
+    ledger = DownloadLedger(tmp_path)
     ledger.plan(REQUESTS)
     return ledger
 
@@ -22,7 +22,7 @@ def ledger(tmp_path):
 def test_every_change_is_on_disk(ledger):
     ledger.update("1158", state="requested", request_id="JSOC_20240107_012", process='x=1,"y"', files_expected=961,
                   last_error="a, b")
-    again = DownloadLedger(ledger.path)
+    again = DownloadLedger(ledger.image_dir)
     assert list(again) == list(ledger)
     assert again["1158"].files_expected == 961
     assert [line.region for line in again] == ["1158", "1429"]
@@ -62,19 +62,17 @@ def test_state_that_does_not_exist(ledger):
     ("{header}\n1158,done,,,many,,0,0,,,0,\n", "line 2: not a line"),
     ("{header}\n1158,done,,,600,,0,0,,,0\n", "line 2: not a line"),
     ("{header}\n1158,done,,,600,,0,0,,,0,,\n", "line 2: not a line")])
-def test_file_that_is_not_a_ledger(text, message, tmp_path, ledger):
-    header = ledger.path.read_text().splitlines()[0]
-    path = tmp_path / "other.csv"
-    path.write_text(text.format(header=header))
+def test_file_that_is_not_a_ledger(text, message, ledger):
+    content = text.format(header=ledger.path.read_text().splitlines()[0])
+    ledger.path.write_text(content)
     with pytest.raises(UserError, match=message):
-        DownloadLedger(path)
-    assert path.read_text() == text.format(header=header)
+        DownloadLedger(ledger.image_dir)
+    assert ledger.path.read_text() == content
 
 
-def test_ledger_saved_by_a_spreadsheet(tmp_path, ledger):
-    path = tmp_path / "other.csv"
-    path.write_bytes(b"\xef\xbb\xbf" + ledger.path.read_bytes().replace(b"\n", b"\r\n"))
-    assert list(DownloadLedger(path)) == list(ledger)
+def test_ledger_saved_by_a_spreadsheet(ledger):
+    ledger.path.write_bytes(b"\xef\xbb\xbf" + ledger.path.read_bytes().replace(b"\n", b"\r\n"))
+    assert list(DownloadLedger(ledger.image_dir)) == list(ledger)
 
 
 def test_a_ledger_without_routes_goes_on(ledger):
@@ -82,5 +80,26 @@ def test_a_ledger_without_routes_goes_on(ledger):
     rows = [line.split(",") for line in ledger.path.read_text().splitlines()]
     place = rows[0].index("route")
     ledger.path.write_text("".join(",".join(row[:place] + row[place + 1:]) + "\n" for row in rows))
-    line = DownloadLedger(ledger.path)["1158"]
+    line = DownloadLedger(ledger.image_dir)["1158"]
     assert (line.request_id, line.route) == ("JSOC_20240107_012", "")
+
+
+def test_leftovers_go_but_a_tar_that_waits_stays(ledger):
+    (ledger.incoming / "1158").mkdir(parents=True)
+    for name in ("1158_JSOC_20110213_001.tar", "1158_JSOC_20110213_002.tar", "1158_JSOC_20110213_001.tar.part"):
+        (ledger.incoming / name).write_text("x")
+    ledger.update("1158", state="downloaded", request_id="JSOC_20110213_001")
+    ledger.remove_leftovers()
+    assert [path.name for path in ledger.incoming.iterdir()] == ["1158_JSOC_20110213_001.tar"]
+    ledger.update("1158", state="done")
+    ledger.remove_leftovers()
+    ledger.remove_leftovers()
+    assert not ledger.incoming.exists()
+
+
+def test_file_beside_the_regions_folder(ledger):
+    rows = [("2011.02.13_00:36:00_TAI", "record without image at JSOC", "QUALITY 0x80000400"), ("a, b.fits", "x", "")]
+    ledger.write_missing_records("1158", rows)
+    assert sorted(path.name for path in ledger.image_dir.iterdir()) == ["1158_missing_records.csv", ledger.path.name]
+    assert ledger.missing_records("1158") == rows
+    assert ledger.missing_records("1159") == []

@@ -43,9 +43,9 @@ class Reports:
 
 
 def write_summary(folder: Path, day: str, *regions: str, west: int = 10, clock: str = "0030") -> None:
-    """Write a summary of a day."""
+    """Write a summary of a day, of regions' numbers or of whole rows."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = "\n".join(ROW.format(region=region, west=west) for region in regions) or "None"
+    rows = "\n".join(region if " " in region else ROW.format(region=region, west=west) for region in regions) or "None"
     issued = f"{pd.Timestamp(day):%Y %b %d} {clock}"
     (folder / f"{day}SRS.txt").write_text(SUMMARY.format(issued=issued, rows=rows))
 

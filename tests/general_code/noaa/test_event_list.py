@@ -63,7 +63,7 @@ def test_list_has_the_maxima_on_their_days_in_order_of_time(path: Path, events_d
         ("flare without a region", "20100504events.txt, line 11"), ("repeated row", "20100505events.txt, line 5")]
 
 
-def test_list_is_made_once_and_again_when_reports_change(path: Path, events_dir: Path):
+def test_list_is_made_once_and_again_when_reports_change(path: Path, events_dir: Path, monkeypatch):
     (first, made), (again, read) = obtain(path, events_dir), obtain(path, events_dir)
     assert (made.split()[0], read.split()[0]) == ("Making", "Reading")
     for name in ("time", "region", "flare_class", "peak_flux", "listed_time", "reported"):
@@ -76,6 +76,8 @@ def test_list_is_made_once_and_again_when_reports_change(path: Path, events_dir:
     report.write_text(report.read_text().replace("C2.0", "C2.1"))
     assert "which have changed" in obtain(path, events_dir)[1], "a report changed inside"
     assert len(obtain(path, events_dir.with_name("gone"))[0]) == 4, "used when the reports are gone"
+    monkeypatch.setattr(event_list, "RULES", b"another")
+    assert "or are read otherwise now" in obtain(path, events_dir)[1]
 
 
 def test_a_list_is_made_from_packed_reports_and_again_when_they_change(tmp_path: Path, path: Path, events_dir: Path):
@@ -87,10 +89,12 @@ def test_a_list_is_made_from_packed_reports_and_again_when_they_change(tmp_path:
         assert obtain(path, tmp_path / "packed")[1].startswith("Reading")
 
 
-def test_list_from_elsewhere_or_edited_is_never_replaced(path: Path, events_dir: Path):
+def test_list_from_elsewhere_or_edited_is_never_replaced(path: Path, events_dir: Path, capsys):
     path.write_text("2010 05 04,2330,1070,C2.0\n2010 05 04,0023,1069,M1.0\n")
+    Path(f"{path}.json").write_text('["a file of the user"]')
     assert obtain(path, events_dir)[0].after_midnight.tolist() == [False, True]
     assert obtain(path, events_dir, True)[0].after_midnight.tolist() == [False, False]
+    assert capsys.readouterr().err == ""
     make_event_list(path, events_dir)
     path.write_text(path.read_text() + "2010 06 04,2330,1077,C2.0\n")
     events, line = obtain(path, events_dir)

@@ -67,7 +67,8 @@ def test_peak_fluxes_follow_the_power_law():
     assert (fluxes > 1e-5).mean() == pytest.approx(0.03, abs=0.003)
 
 
-def test_regions_are_numbered_as_they_appear_with_four_digits():
+def test_regions_are_numbered_as_they_appear_with_four_digits(monkeypatch):
+    monkeypatch.setattr(sun, "MAP_STEP_DEG", 0.5)  # for speed
     drawn = SimulatedSun(np.random.default_rng(1), n_regions=4, n_days=6, first_region=19_998)
     assert list(drawn.regions) == ["9998", "9999", "0000", "0001"]
     first_days = [min(row.day for row in drawn.rows if row.region == region) for region in drawn.regions]

@@ -16,7 +16,6 @@ from general_code.stage.files import (
     atomic_path,
     atomic_write,
     describe,
-    is_set,
     read_lines,
     remove_leftovers,
     report_disk_full,
@@ -29,31 +28,19 @@ from general_code.stage.files import (
 )
 
 
-@pytest.mark.parametrize(("text", "expected"), [("", False), ("data", True), ("/", True)])
-def test_an_optional_path_is_set(text, expected):
-    assert is_set(Path(text)) is expected
-
-
-def test_require_folder_names_the_setting_and_what_to_do(tmp_path):
-    assert require_folder(tmp_path, "srs_dir") == tmp_path
+def test_what_is_required_names_the_setting_and_what_to_do(tmp_path):
+    path = tmp_path / "list.txt"
     with pytest.raises(UserError, match=r"srs_dir: expected a folder at '.*none'.*found nothing; set --srs-dir"):
         require_folder(tmp_path / "none", "srs_dir")
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="found a file"):
-        require_folder(tmp_path / "file", "srs_dir")
-
-
-def test_require_file_refuses_nothing_a_folder_and_an_empty_file(tmp_path):
-    path = tmp_path / "list.txt"
     with pytest.raises(UserError, match="ar_list: expected a file at .* found nothing; run the stage"):
         require_file(path, "ar_list")
-    with pytest.raises(UserError, match="found a folder"):
-        require_file(tmp_path, "ar_list")
     path.touch()
     with pytest.raises(UserError, match="found an empty file"):
         require_file(path, "ar_list")
     path.write_text("x")
-    assert require_file(path, "ar_list") == path
+    with pytest.raises(UserError, match="found a file"):
+        require_folder(path, "srs_dir")
+    assert (require_folder(tmp_path, "srs_dir"), require_file(path, "ar_list")) == (tmp_path, path)
 
 
 def test_an_output_is_no_folder_and_lies_where_files_can_be_made(tmp_path):
@@ -100,36 +87,24 @@ def test_a_full_disk_is_said_and_other_errors_pass(tmp_path):
 
 @pytest.mark.parametrize(("error", "expected"), [
     (FileNotFoundError(2, "No such file or directory", "a.txt"), "a.txt: No such file or directory"),
-    (ValueError("two\n  lines"), "two lines"), (KeyError(), "KeyError")])
-def test_describe_is_one_line(error, expected):
+    (ValueError("two\n  lines"), "two lines"), (KeyError(), "KeyError"), (UserError("y" * 1000), "y" * 1000),
+    (ValueError("a\n\x1b[31m" + "x" * 1000), "a \\x1b[31m" + "x" * 290 + " ...")])  # from outside
+def test_describe_is_one_line_and_what_comes_from_outside_is_short(error, expected):
     assert describe(error) == expected
 
 
-def test_atomic_write_makes_the_folder_and_leaves_one_file(tmp_path):
+def test_readers_see_the_old_file_until_the_new_one_is_whole_and_after_an_error(tmp_path):
     path = tmp_path / "new" / "table.csv"
     with atomic_write(path) as file:
         file.write("a\né\n")
-    assert path.read_bytes() == "a\né\n".encode()
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_an_error_while_writing_keeps_the_old_file_and_removes_the_new(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text("old")
     with pytest.raises(RuntimeError), atomic_write(path) as file:
         file.write("half")
         raise RuntimeError
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text("old")
+    assert list(path.parent.iterdir()) == [path]
     with atomic_write(path) as file:
         file.write("new")
         file.flush()
-        assert path.read_text() == "old"
+        assert path.read_bytes() == "a\né\n".encode()
     assert path.read_text() == "new"
 
 
@@ -163,9 +138,6 @@ def test_a_table_is_written_plainly_and_quoted_only_where_it_must_be(tmp_path):
     table["note"] = ["with, comma", 'with "quotes"', "plain"]
     write_csv(tmp_path / "quoted.csv", table)
     assert pd.read_csv(tmp_path / "quoted.csv")["note"].tolist() == table["note"].tolist()
-
-
-def test_an_empty_table_has_its_header(tmp_path):
     write_csv(tmp_path / "empty.csv", pd.DataFrame({"filename": pd.Series(dtype=str), "class": pd.Series(dtype=int)}))
     assert (tmp_path / "empty.csv").read_text() == "filename,class\n"
 
@@ -194,18 +166,6 @@ def test_what_is_no_text_file_is_refused_at_once(tmp_path):
             require_file(tmp_path / name, "srs_list")
 
 
-def test_a_folder_that_refuses_permissions_is_warned_of_once_and_written(tmp_path, monkeypatch, capsys):
-    def refuse(*arguments, **options):
-        raise PermissionError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr("pathlib.Path.chmod", refuse)
-    for name in ("a", "b"):
-        with atomic_write(tmp_path / name) as file:
-            file.write("x")
-    assert (tmp_path / "b").read_text() == "x"
-    assert capsys.readouterr().err.count("does not take permissions") == 1
-
-
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
 def test_a_file_that_cannot_be_flushed_is_kept_and_an_io_error_is_not_hidden(tmp_path, monkeypatch, number):
     def fail(handle):
@@ -218,11 +178,6 @@ def test_a_file_that_cannot_be_flushed_is_kept_and_an_io_error_is_not_hidden(tmp
     number = errno.EIO
     with pytest.raises(OSError, match="Input/output"), atomic_write(tmp_path / "b") as file:
         file.write("x")
-
-
-def test_messages_from_outside_are_one_short_line():
-    assert describe(ValueError("a\n\x1b[31m" + "x" * 1000)) == "a \\x1b[31m" + "x" * 290 + " ..."
-    assert len(describe(UserError("y" * 1000))) == 1000
 
 
 @pytest.mark.parametrize("ending", ["", ".log", ".json", ".excluded.csv"])

@@ -7,7 +7,7 @@ import pytest
 
 from general_code.stage.journal import FileState, Journal
 
-FILES = [FileState("a, b.fits", 1, 4), FileState("b.fits", 2, 5), FileState("c ü.fits", 3, 6)]
+FILES = [FileState("a, b ü.fits", 1, 4), FileState("b.fits", 2, 5), FileState(os.fsdecode(b"caf\xe9.fits"), 3, 6)]
 
 
 def test_values_survive_damage_to_other_lines(tmp_path):
@@ -99,13 +99,6 @@ def test_every_cut_through_the_last_line_keeps_the_others(tmp_path):
 def test_what_would_not_be_read_back_is_refused(tmp_path, name, value):
     with Journal(tmp_path / "rows", "version 1") as journal, pytest.raises(ValueError, match="without line breaks"):
         journal.append([FileState(name, 1, 2)], [value])
-
-
-def test_a_name_that_is_no_utf8_is_kept(tmp_path):
-    file = FileState(os.fsdecode(b"caf\xe9.fits"), 1, 2)
-    with Journal(tmp_path / "rows", "version 1") as journal:
-        journal.append([file], ["row"])
-        assert (journal.find([file])[0] >= 0).all()
 
 
 def test_very_many_files_are_found_across_blocks(tmp_path, monkeypatch):

@@ -1,14 +1,14 @@
 """One run of a stage: how it ends, what it leaves beside its output, the lock, the progress."""
 
 import errno
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from general_code.stage.run import (
     parallel_results,
     progress_bar,
     read_sidecar,
+    require_address_space,
     resolve_jobs,
     stage_main,
     stage_run,
@@ -35,37 +36,31 @@ class UserDefinitions(Settings):
     number: int = 3  # a number
 
 
-@pytest.mark.parametrize(("error", "message"), [
-    (UserError("what, got"), "test_run: what, got"),
-    (FileNotFoundError(2, "No such file or directory", "x.txt"), "test_run: x.txt: No such file or directory")])
-def test_a_users_mistake_ends_with_one_line(error, message):
+def fail(error):
+    """Run a script that meets an error."""
     @stage_main
     def main(user):
         raise error
 
+    main(UserDefinitions())
+
+
+@pytest.mark.parametrize(("error", "ending", "said"), [
+    (UserError("what, got"), "test_run: what, got", ""),  # a text: Python prints it and exits with status 1
+    (FileNotFoundError(2, "No such file or directory", "x.txt"), "test_run: x.txt: No such file or directory", ""),
+    (KeyboardInterrupt(), 130, "Start the same command again")])
+def test_a_users_mistake_ends_with_one_line_and_ctrl_c_says_how_to_go_on(capsys, error, ending, said):
     with pytest.raises(SystemExit) as caught:
-        main(UserDefinitions())
-    assert caught.value.code == message  # a text: Python prints it and exits with status 1
+        fail(error)
+    assert caught.value.code == ending
+    assert said in capsys.readouterr().err
 
 
-def test_a_fault_of_ours_keeps_its_traceback():
-    @stage_main
-    def main(user):
-        raise ZeroDivisionError
-
+def test_short_memory_is_one_line_and_a_fault_of_ours_keeps_its_traceback():
+    with pytest.raises(SystemExit, match="not enough memory .Unable to allocate 20 GiB"):
+        fail(MemoryError("Unable to allocate 20 GiB"))
     with pytest.raises(ZeroDivisionError):
-        main(UserDefinitions())
-
-
-def test_ctrl_c_says_how_to_go_on(capsys):
-    @stage_main
-    def main(user):
-        raise KeyboardInterrupt
-
-    with pytest.raises(SystemExit) as caught:
-        main(UserDefinitions())
-    assert caught.value.code == 130
-    assert "Start the same command again" in capsys.readouterr().err
+        fail(ZeroDivisionError())
 
 
 def run_stage(output):
@@ -75,7 +70,7 @@ def run_stage(output):
         run.count("images", np.int64(7))
         run.exclude("b.fits", "NaN pixels", "12\n  of 400", subject="images")
         run.exclude("a, b.fits", "NaN pixels", subject="images")
-        run.exclude("20140101", "summary missing", subject="days")
+        run.exclude("20140101", "summary missing", subject="passes of days")
         with atomic_write(output) as file:
             file.write("x\n")
 
@@ -91,9 +86,9 @@ def test_what_a_run_leaves_beside_its_output(tmp_path, capsys):
     assert sidecar["excluded"] == {"NaN pixels": 2, "summary missing": 1}
     assert sidecar["script"] == "test_run.py"
     assert set(sidecar["versions"]) >= {"python", "numpy"}
-    assert sidecar["start"] <= sidecar["end"]
+    assert sidecar["start"] <= sidecar["end"] and sidecar["git_revision"]
     assert capsys.readouterr().out.splitlines()[1:] == [
-        f"Excluded 2 images, 1 day, listed in {output}.excluded.csv:", "          2  NaN pixels",
+        f"Excluded 2 images, 1 pass of days, listed in {output}.excluded.csv:", "          2  NaN pixels",
         "          1  summary missing"]
     assert "Reading" in Path(f"{output}.log").read_text()
 
@@ -114,35 +109,67 @@ def test_a_failed_run_keeps_the_sidecar_of_the_last_good_one_and_logs_why(tmp_pa
     assert "ended by UserError: no such column" in Path(f"{output}.log").read_text()
 
 
-@pytest.mark.parametrize("name", ["table.csv", "folder/../table.csv"])
-def test_an_output_that_is_an_input_is_refused(tmp_path, name):
+@pytest.mark.parametrize(("name", "message"), [
+    *((name, "is an input of this stage") for name in ("table.csv", "folder/../table.csv")),
+    ("loop", "loop' cannot be written: expected a file or nothing yet, found a link")])
+def test_an_output_that_is_an_input_or_a_circle_of_links_is_refused(tmp_path, name, message):
     (tmp_path / "folder").mkdir()
     (tmp_path / "table.csv").write_text("x")
-    with pytest.raises(UserError, match="is an input of this stage"), \
-            stage_run(UserDefinitions(), tmp_path / name, inputs=[tmp_path / "table.csv"]):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UserError, match=message), \
+            stage_run(UserDefinitions(), tmp_path / name, inputs=[tmp_path / "table.csv", tmp_path / "loop" / "a"]):
         pass
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b"[" * 100_000, b'{"settings": {}, "counts": 3}',
-                                     b"9" * 5000, b"null"])
+                                     b"9" * 5000, b"null", b'{"settings": {"label_file": 1}}',
+                                     b'{"counts": {"image_pixels": 3}}', b'{"counts": {"flare_sources": {"a": []}}}'])
 def test_a_damaged_sidecar_is_not_used_and_reported(tmp_path, content, capsys):
     (tmp_path / "a.csv.json").write_bytes(content)
     assert read_sidecar(tmp_path / "a.csv") is None
     assert "a.csv.json' is damaged and not used" in capsys.readouterr().err
 
 
-def test_no_sidecar_is_no_warning(tmp_path, capsys):
+def test_what_is_not_a_regular_file_is_no_sidecar(tmp_path, capsys):
+    os.mkfifo(tmp_path / "a.csv.json")
     assert read_sidecar(tmp_path / "a.csv") is None
+    assert "not used (it is not a regular file)" in capsys.readouterr().err
+
+
+def test_too_small_an_address_space_ends_in_one_line(tmp_path, monkeypatch):
+    for limit, needed, message in ((999_999_999, 0, "0.99 GB.* 1.00 GB"), (1_809_999_999, 1.811e9, "1.80 .* 1.82 GB")):
+        monkeypatch.setattr("resource.getrlimit", lambda kind, limit=limit: (limit, -1))
+        with pytest.raises(SystemExit, match=rf"limited to {message}; raise the limit"):
+            stage_main(lambda user, needed=needed: require_address_space(needed))(UserDefinitions())
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (-1, -1))
+    stage_main(lambda user: None)(UserDefinitions())
+
+
+def test_no_sidecar_is_no_warning_nor_is_what_was_not_noted(tmp_path, capsys):
+    assert read_sidecar(tmp_path / "a.csv") is None
+    (tmp_path / "b.csv.json").write_text('{"settings": {"label_file": null}, "counts": null, "script": "x"}')
+    assert read_sidecar(tmp_path / "b.csv") == {"settings": {}, "counts": {}, "script": "x"}
     assert capsys.readouterr().err == ""
 
 
-HOLD_THE_LOCK = """
+STAGE = f"""
 import sys, time
 from pathlib import Path
-sys.path.insert(0, {repository!r})
+sys.path.insert(0, {str(REPOSITORY)!r})
+from general_code.stage.files import atomic_write
+from general_code.stage.run import interrupts_left_to_parent, stage_main, stage_run
 from tests.general_code.stage.test_run import UserDefinitions
-from general_code.stage.run import stage_run
-with stage_run(UserDefinitions(), Path({output!r})) as run:
+"""
+
+
+def start(code, *arguments, **options):
+    """Start Python on code of a stage."""
+    return subprocess.Popen([sys.executable, "-c", STAGE + code, *map(str, arguments)], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, **options)
+
+
+HOLD_THE_LOCK = """
+with stage_run(UserDefinitions(), Path(sys.argv[1])) as run:
     run.report("held")
     time.sleep(60)
 """
@@ -151,8 +178,7 @@ with stage_run(UserDefinitions(), Path({output!r})) as run:
 @pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
 def test_two_runs_on_one_output_and_the_lock_goes_with_a_killed_process(tmp_path):
     output = tmp_path / "a.csv"
-    code = HOLD_THE_LOCK.format(repository=str(REPOSITORY), output=str(output))
-    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    other = start(HOLD_THE_LOCK, output)
     try:
         assert other.stdout.readline() == "held\n"
         with pytest.raises(UserError, match="another run is writing"), stage_run(UserDefinitions(), output):
@@ -179,17 +205,9 @@ def test_progress_without_a_terminal_is_plain_lines(capsys):
     assert "\r" not in "".join(lines)
     assert lines[-1].startswith("Reading: 3/3 files, ")
     assert lines[-1].endswith("00:00 left")
-
-
-def test_progress_that_resumes_starts_where_it_was(capsys):
     with progress_bar(total=10, description="Reading", initial=8) as bar:
         bar.update(2)
-    assert "10/10" in capsys.readouterr().err
-
-
-def test_the_sidecar_is_plain_json(tmp_path):
-    run_stage(tmp_path / "a")
-    assert json.loads((tmp_path / "a.json").read_text())["git_revision"]
+    assert "10/10" in capsys.readouterr().err, "what resumes starts where it was"
 
 
 def test_a_failed_run_leaves_its_exclusions(tmp_path, capsys):
@@ -212,15 +230,9 @@ def test_a_failed_run_leaves_its_exclusions(tmp_path, capsys):
 
 
 SAY_AND_EXCLUDE = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {repository!r})
-from tests.general_code.stage.test_run import UserDefinitions
-from general_code.stage.run import Settings
-from general_code.stage.run import stage_main, stage_run
 @stage_main
 def main(user):
-    with stage_run(user, Path({output!r})) as run:
+    with stage_run(user, Path(sys.argv[1])) as run:
         run.report("Reading 9002_\\udcff.fits")
         run.count("9002_\\udcff.fits", 1)
         run.exclude("9002_\\udcff.fits", "not a name", "9002_\\udcff.fits")
@@ -231,26 +243,17 @@ main(UserDefinitions(srs_dir=Path("\\udcff")))
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_names_that_no_encoding_holds_are_spelled_out(tmp_path, encoding):
     output = tmp_path / "a.csv"
-    code = SAY_AND_EXCLUDE.format(repository=str(REPOSITORY), output=str(output))
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                            env=os.environ | {"PYTHONIOENCODING": encoding})
-    assert result.returncode == 0, result.stderr
-    assert "Reading 9002_\\udcff.fits" in result.stdout
+    stage = start(SAY_AND_EXCLUDE, output, env=os.environ | {"PYTHONIOENCODING": encoding})
+    said, errors = stage.communicate()
+    assert stage.returncode == 0, errors
+    assert "Reading 9002_\\udcff.fits" in said
     assert "Reading 9002_\\udcff.fits" in Path(f"{output}.log").read_text()
     assert "9002_\\udcff.fits,not a name,9002_\\udcff.fits" in Path(f"{output}.excluded.csv").read_text()
     assert read_sidecar(output)["counts"] == {"9002_\udcff.fits": 1}
 
 
 HOLD_WORKERS = """
-import os, sys, time
-from pathlib import Path
-sys.path.insert(0, {repository!r})
 from joblib import Parallel, delayed
-from general_code.stage.files import atomic_write
-from general_code.stage.run import Settings
-from general_code.stage.run import stage_main
-from general_code.stage.run import Settings
-from general_code.stage.run import interrupts_left_to_parent
 def work(i):
     Path(str(i)).touch()
     time.sleep(600)
@@ -269,9 +272,7 @@ main(None)
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGTERM is POSIX")
 def test_sigterm_ends_a_run_like_ctrl_c_with_its_workers(tmp_path):
-    code = HOLD_WORKERS.format(repository=str(REPOSITORY))
-    stage = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                             cwd=tmp_path)
+    stage = start(HOLD_WORKERS, cwd=tmp_path)
     assert stage.stdout.readline() == "started\n"
     stage.terminate()
     _, errors = stage.communicate(timeout=60)  # waits for the end of all that hold the pipes: the workers, too
@@ -280,22 +281,14 @@ def test_sigterm_ends_a_run_like_ctrl_c_with_its_workers(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"], "no half-written file"
 
 
-# ---------------------------------------------------------------------------- signals
-
-
-ASK = "import signal; print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
-
-
-def ask():
-    """Return what a new process says."""
-    return subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True).stdout.strip()
-
+# ---- signals
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are inherited on POSIX")
 def test_children_started_inside_ignore_the_signal_and_others_do_not():
+    ask = [sys.executable, "-c", "import signal; print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"]
     with interrupts_left_to_parent():
-        inside = ask()
-    assert (inside, ask()) == ("True", "False")
+        inside = subprocess.check_output(ask, text=True)
+    assert (inside, subprocess.check_output(ask, text=True)) == ("True\n", "False\n")
 
 
 def test_the_parent_heeds_it_again_after_the_block_also_after_an_error():
@@ -306,59 +299,38 @@ def test_the_parent_heeds_it_again_after_the_block_also_after_an_error():
 
 
 def test_in_another_thread_nothing_is_changed():
-    seen = []
-
     def look():
         with interrupts_left_to_parent():
-            seen.append(signal.getsignal(signal.SIGINT))
+            return signal.getsignal(signal.SIGINT)
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    thread.join()
-    assert seen == [signal.getsignal(signal.SIGINT)]
-
-
-def test_sigterm_interrupts_once_and_the_handler_of_before_is_back():
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt) as interrupt, termination_like_interrupt():
-        try:
-            signal.raise_signal(signal.SIGTERM)
-        finally:
-            signal.raise_signal(signal.SIGTERM)  # does not disturb what is put in order now
-    assert interrupt.value.args == (signal.SIGTERM,)
-    assert signal.getsignal(signal.SIGTERM) is before
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(look).result() is signal.getsignal(signal.SIGINT)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGHUP is POSIX")
-def test_a_closed_terminal_ends_a_run_as_kill_does():
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_kill_or_a_closed_terminal_interrupts_once_and_the_handler_of_before_is_back(name):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt) as interrupt, termination_like_interrupt():
-        signal.raise_signal(signal.SIGHUP)
-    assert interrupt.value.args == (signal.SIGHUP,)
+        try:
+            signal.raise_signal(number)
+        finally:
+            signal.raise_signal(number)  # does not disturb what is put in order now
+    assert interrupt.value.args == (number,)
+    assert signal.getsignal(number) is before
 
 
-# ---------------------------------------------------------------------------- machines as people have them
-
+# ---- machines as people have them
 
 @pytest.mark.parametrize("error", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS])
 def test_a_file_system_without_locks_is_warned_of_once_and_used(tmp_path, monkeypatch, capsys, error):
-    def refuse(*arguments):
-        raise OSError(error, os.strerror(error))
-
-    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr("fcntl.flock", Mock(side_effect=OSError(error, os.strerror(error))))
     for name in ("a.csv", "b.csv"):
         run_stage(tmp_path / name)
     warnings = [line for line in capsys.readouterr().err.splitlines() if "cannot be locked" in line]
     assert len(warnings) == 1
     assert read_sidecar(tmp_path / "b.csv")["counts"] == {"images": 7}
-
-
-def test_memory_that_is_short_is_one_line():
-    @stage_main
-    def main(user):
-        raise MemoryError("Unable to allocate 20 GiB")
-
-    with pytest.raises(SystemExit, match="not enough memory .Unable to allocate 20 GiB"):
-        main(UserDefinitions())
 
 
 def test_no_control_character_reaches_terminal_log_or_error(tmp_path, capsys):
@@ -380,9 +352,7 @@ def test_the_revision_is_found_in_a_checkout_of_another_user(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_work_in_processes_comes_back_in_order_or_as_it_is_done(jobs):
-    assert list(parallel_results(divmod, ((n, 3) for n in range(9)), jobs, ordered=True)) == [divmod(n, 3)
-                                                                                             for n in range(9)]
+def test_work_in_processes_comes_back(jobs):
     assert sorted(parallel_results(divmod, ((n, 3) for n in range(9)), jobs)) == [divmod(n, 3) for n in range(9)]
 
 

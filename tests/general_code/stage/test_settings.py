@@ -11,7 +11,7 @@ import pytest
 from pydantic import PositiveFloat, PositiveInt
 
 from general_code.stage.files import UserError, is_set
-from general_code.stage.run import Jobs, OptionalPath, Percent, Settings, Suffix, command_line
+from general_code.stage.run import Jobs, OptionalPath, Percent, Seed, Settings, Suffix, command_line
 
 
 class UserDefinitions(Settings):
@@ -27,6 +27,7 @@ class UserDefinitions(Settings):
     images: tuple[Path, ...] = ()  # a list of paths
     first_date: str = ""  # a date
     suffix: Suffix = ""  # added to names
+    seed: Seed = 0  # of draws
 
 
 HOME = Path.home()
@@ -42,6 +43,7 @@ HOME = Path.home()
     ("ar_numbers", "1158", ("1158",)), ("ar_numbers", 11158, ("11158",)), ("ar_numbers", [1158], ("1158",)),
     ("ar_numbers", "", ()), ("ar_numbers", [], ()), ("images", ["~/a", "b"], (HOME / "a", Path("b"))),
     ("images", "a.fits", (Path("a.fits"),)), ("first_date", 20140101, "20140101"), ("suffix", "_M1.0", "_M1.0"),
+    ("epochs", 10**10, 10**10),
 ])
 def test_an_edited_value_means_what_it_says(name, edited, meant):
     value = getattr(UserDefinitions(**{name: edited}), name)
@@ -52,10 +54,14 @@ def test_an_edited_value_means_what_it_says(name, edited, meant):
 @pytest.mark.parametrize(("name", "edited", "message"), [
     ("image_dir", "", 'image_dir: expected a path, got ""'), ("image_dir", 5, "image_dir: expected a path, got 5"),
     ("image_dir", None, "image_dir: expected a path, got None"),
-    ("n_jobs", 0, r"n_jobs: expected -1 \(all cores\) or a number from 1, got 0"),
+    ("n_jobs", 0, r"n_jobs: expected -1 \(all cores\) or a number from 1 to 4096, got 0"),
+    ("images", ["x", ""], r"images: expected text without empty entries or zero bytes, got \['x', ''\]"),
+    ("suffix", "a\nb", r"suffix: expected letters that a file name may have, got 'a\\nb'"),
     ("n_jobs", "all", "n_jobs: expected a whole number, got 'all'"),
     ("epochs", 0, "epochs: expected a number above 0, got 0"), ("epochs", 2.5, "epochs: expected a whole number"),
     ("width_deg", -1, "width_deg: expected a number above 0, got -1"),
+    ("width_deg", 1e15, r"width_deg: expected a number between -1e\+12 and 1e\+12, got 1000"),
+    ("seed", 2**31, "seed: expected a number up to 2147483647, got 2147483648"),
     ("width_deg", math.nan, "width_deg: expected a finite number, got nan"),
     ("width_deg", "wide", "width_deg: expected a number, got 'wide'"),
     ("test_percent", 100, "test_percent: expected a number below 100, got 100"),
@@ -73,18 +79,10 @@ def test_a_value_that_cannot_be_meant_is_one_line(name, edited, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_wrong_default_is_found_without_being_overridden():
-    class Edited(Settings):
-        n_jobs: Jobs = "many"
-
-    with pytest.raises(UserError, match="n_jobs: expected a whole number, got 'many'"):
-        Edited()
-
-
 def test_the_folder_that_one_stands_in_is_not_the_empty_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert UserDefinitions(events_dir=".").events_dir == tmp_path
-    assert not is_set(UserDefinitions(events_dir="").events_dir)
+    assert [is_set(UserDefinitions(events_dir=path).events_dir) for path in ("", "data", "/")] == [False, True, True]
 
 
 def test_settings_cannot_be_changed_but_copied_with_changes():
@@ -122,19 +120,27 @@ def test_flags_override_the_block(monkeypatch):
 def test_lists_and_paths_are_understood_without_their_type():
     class Edited(Settings):
         ar_numbers = ["1158", 1166]
+        images = "~/a.fits"
         events_dir = ""
         srs_dir = "~/SRS"
 
     user = Edited()
-    assert (user.ar_numbers, user.events_dir, user.srs_dir) == (("1158", "1166"), Path(""), HOME / "SRS")
+    assert (user.ar_numbers, user.images, user.srs_dir) == (("1158", "1166"), (HOME / "a.fits",), HOME / "SRS")
+    assert user.noted() == {"ar_numbers": ("1158", "1166"), "events_dir": "", "srs_dir": HOME / "SRS",
+                            "images": (HOME / "a.fits",)}
 
 
-def test_a_choice_without_its_type_is_one_line(tmp_path):
+@pytest.mark.parametrize(("line", "message"), [
+    ("image_format = 'jpg'", "image_format: expected a line `name: type = value`, got no type; write the setting"),
+    ("njobs = -1", "njobs: expected a line `name: type = value`, got no type; did you mean n_jobs? write the setting"),
+    ("njobs: int = -1", "n_jobs: this setting is missing in the User Definitions; is it the line `njobs`? put its"),
+    ("number: int = -1", "n_jobs: this setting is missing in the User Definitions; put its line back (found number)")])
+def test_a_choice_without_its_type_and_a_misspelt_setting_are_one_line(tmp_path, line, message):
     script = tmp_path / "Script.py"
     script.write_text(f"import sys\nsys.path.insert(0, {str(Path(__file__).resolve().parents[3])!r})\n"
-                      "from general_code.stage.run import Settings\n"
-                      "class UserDefinitions(Settings):\n    image_format = 'jpg'\n")
+                      "from general_code.stage.run import Settings, command_line\n"
+                      f"class UserDefinitions(Settings):\n    {line}\n## End User Definitions\n"
+                      "command_line(UserDefinitions, 'A script.')\ndef main(user):\n    print(user.n_jobs)\n")
     result = subprocess.run([sys.executable, script], capture_output=True, text=True)
-    assert result.returncode == 1
-    assert result.stderr == ("Script: image_format: expected a line `name: type = value`, got no type; write the "
-                             "setting as it was delivered and change the value only\n")
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith(f"Script: {message}")

@@ -7,23 +7,17 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from general_code.stage import work_folder
 from general_code.stage.files import UserError
 from general_code.stage.work_folder import WorkFolder
+from tests.general_code.images.test_names import make_files
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 REPORTS = ("SRS/2030_SRS/20300101SRS.txt", "Events/20300101events.txt")
-
-
-def make_archive(folder, *names):
-    """Make files that hold their own names."""
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(name)
-    return folder
 
 
 def pack(packed, folder, *names, mode="w:xz"):
@@ -62,7 +56,7 @@ def test_an_interruption_ends_the_stage_that_runs(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="a shell is needed")
 @pytest.mark.parametrize("name", ["plain", "run[1]", "a$HOME", "two words", "Übung", "it's"])
 def test_what_is_printed_works_when_pasted(tmp_path, capsys, name):
-    archive = make_archive(tmp_path / "my archive" / name, *REPORTS)
+    archive = make_files(tmp_path / "my archive" / name, *REPORTS)
     folder = WorkFolder(tmp_path / name, str(archive))
     folder.copy_archive(archive, ["SRS"])
     folder.show_script("general_code/SRS_Parse.py --help")
@@ -79,9 +73,9 @@ def test_what_is_printed_works_when_pasted(tmp_path, capsys, name):
 
 
 def test_a_copy_changes_nothing_that_is_there(tmp_path):
-    archive = make_archive(tmp_path / "archive", *REPORTS, "active_regions/9001/a.fits")
+    archive = make_files(tmp_path / "archive", *REPORTS, "active_regions/9001/a.fits")
     folder = WorkFolder(tmp_path / "work", str(archive))
-    kept = make_archive(folder.path / "data", "active_regions/9002/b.fits")
+    kept = make_files(folder.path / "data", "active_regions/9002/b.fits")
     (kept / "SRS" / "2030_SRS").mkdir(parents=True)
     (kept / REPORTS[0]).write_text("as changed here")
     for _ in range(2):  # a second time finds everything there
@@ -92,11 +86,8 @@ def test_a_copy_changes_nothing_that_is_there(tmp_path):
 
 
 def test_without_hard_links_files_are_copied(tmp_path, monkeypatch):
-    def refuse(source, target):
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(work_folder.os, "link", refuse)
-    archive = make_archive(tmp_path / "archive", *REPORTS)
+    monkeypatch.setattr(work_folder.os, "link", Mock(side_effect=PermissionError(1, "Operation not permitted")))
+    archive = make_files(tmp_path / "archive", *REPORTS)
     folder = WorkFolder(tmp_path / "work", str(archive))
     folder.copy_archive(archive, [])
     assert taken(folder.path) == sorted(REPORTS)
@@ -104,7 +95,7 @@ def test_without_hard_links_files_are_copied(tmp_path, monkeypatch):
 
 
 def test_packed_reports_are_unpacked_once(tmp_path):
-    packed = make_archive(tmp_path / "packed", *REPORTS)
+    packed = make_files(tmp_path / "packed", *REPORTS)
     (tmp_path / "archive").mkdir()
     pack(tmp_path / "archive" / "noaa.tar.xz", packed, *REPORTS)
     folder = WorkFolder(tmp_path / "work", "a")
@@ -119,7 +110,7 @@ def test_packed_reports_are_unpacked_once(tmp_path):
 
 
 def test_packed_years_are_copied_as_they_are(tmp_path):
-    archive = make_archive(tmp_path / "archive", "2030_SRS.tar.gz", "2031_SRS.tar.gz", "2030_events.tar.gz")
+    archive = make_files(tmp_path / "archive", "2030_SRS.tar.gz", "2031_SRS.tar.gz", "2030_events.tar.gz")
     folder = WorkFolder(tmp_path / "work", "a")
     folder.copy_archive(archive, [])
     assert taken(folder.path) == ["Events/2030_events.tar.gz", "SRS/2030_SRS.tar.gz", "SRS/2031_SRS.tar.gz"]
@@ -133,7 +124,7 @@ def test_packed_years_are_copied_as_they_are(tmp_path):
     (["noaa.tar.xz", "active_regions/9001/a"], "noaa.tar.xz' cannot be unpacked"),
 ])
 def test_an_archive_of_another_shape_is_refused_in_one_line(tmp_path, names, message):
-    archive = make_archive(tmp_path / "archive", *names)
+    archive = make_files(tmp_path / "archive", *names)
     folder = WorkFolder(tmp_path / "work", str(archive))
     with pytest.raises(UserError, match=message) as caught:
         folder.copy_archive(archive, ["active_regions"])
@@ -143,7 +134,7 @@ def test_an_archive_of_another_shape_is_refused_in_one_line(tmp_path, names, mes
 
 
 def test_a_packed_file_without_the_folders_is_refused(tmp_path):
-    pack(make_archive(tmp_path / "archive", "a.txt") / "all.tar.gz", tmp_path / "archive", "a.txt", mode="w:gz")
+    pack(make_files(tmp_path / "archive", "a.txt") / "all.tar.gz", tmp_path / "archive", "a.txt", mode="w:gz")
     with pytest.raises(UserError, match="expected a folder SRS in .*all.tar.gz', found none; unpack it"):
         WorkFolder(tmp_path / "work", "a").copy_archive(tmp_path / "archive", [])
 
