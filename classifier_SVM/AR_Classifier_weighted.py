@@ -282,7 +282,7 @@ def write_split_tables(outputs: dict[str, Path], rows: Rows, split: np.ndarray, 
         run.report(f"No image features: {outputs['training'].name}, … and {outputs['weights'].name} are not written")
         return
     text = weight_text(Scaling(scaling.minimum[:images], scaling.maximum[:images]))
-    if outputs["weights"].is_file() and outputs["weights"].read_text(encoding="utf-8") != text:
+    if outputs["weights"].is_file() and outputs["weights"].read_text(encoding="utf-8", errors="replace") != text:
         run.report(f"{outputs['weights']} was of another table or split: not used, replaced")
     with atomic_write(outputs["weights"]) as file:
         file.write(text)

@@ -114,7 +114,8 @@ def read_region_lists(test_ar_list: Path, validation_ar_list: Path, train_ar_lis
         beside another, does not exist: it names all of them.
     """
     named = dict(zip(SETTINGS, (test_ar_list, validation_ar_list, train_ar_list), strict=True))
-    found = {split: either_spelling(path) for split, path in named.items() if is_set(path)}
+    found = {split: either_spelling(path) if is_set(path) else path for split, path in named.items()
+             if is_set(path) or split != "training"}
     wrong = [f"{SETTINGS[split]}: expected a list of regions at '{named[split]}' (from {Path.cwd()}), found "
              f"{'a folder' if path.is_dir() else 'nothing'}; correct the setting"
              for split, path in found.items() if not path.is_file() and path != DEFAULT_FOLDER / LISTS[split]]

@@ -88,7 +88,7 @@ def test_all_files_with_names_to_the_letter(settings):
 def test_tables_are_scaled_by_the_training_rows_and_keep_every_image(settings, capsys):
     write_lists()
     Path("out").mkdir()
-    Path("out/Weight.txt").write_text("0 1\n" * 29)
+    Path("out/Weight.txt").write_bytes(b"0 1\n" * 28 + b"0 \xbe\n")  # damaged
     run(settings)
     assert "Weight.txt was of another table or split: not used, replaced" in capsys.readouterr().out
     table = read_feature_table(Path("features.csv")).set_index("filename")

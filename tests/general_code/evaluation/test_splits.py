@@ -98,6 +98,8 @@ def test_a_named_list_that_does_not_exist_is_an_error(place, split, present):
         rs.read_region_lists(*files)
     with pytest.raises(UserError, match="test_ar_list: .*'a' .*; validation_ar_list: .*'b' .*; train_ar_list: .*'c'"):
         rs.read_region_lists(Path("a"), Path("b"), Path("c"))
+    with pytest.raises(UserError, match=r"^test_ar_list: expected a list of regions at '\.' .* found a folder"):
+        rs.read_region_lists(Path(), Path("b"), Path("c"))
 
 
 def test_region_in_two_lists_is_named_whatever_its_digits(place):
