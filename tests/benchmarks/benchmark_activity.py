@@ -36,7 +36,8 @@ def main() -> None:
         sys.exit(f"benchmark_activity: the observed data is not at {SHARED_DATA}")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    run = SimpleNamespace(report=lambda text: None, exclude=lambda *row: None, count=lambda *pair: None, counts={})
+    run = SimpleNamespace(report=lambda text: None, exclude=lambda *row: None, exclude_all=lambda rows: None,
+                          count=lambda *pair: None, counts={})
     seconds = {}
 
     def timed(step, function, *arguments):
