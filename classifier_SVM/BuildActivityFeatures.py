@@ -4,7 +4,8 @@ Only what was public at the image's time counts, that minute included: a flare f
 a stated delay after its maximum (event list, and reports without an end); a region summary from its issue, 00:30 UTC of
 its date or later. A flare is its region's own from the issue of the region's first summary on; before that it is one of
 no known region. Image times (TAI) are compared with UTC as they stand, like the labels. The reports are NOAA's edited
-ones: a region that was attributed to a flare days later counts as if known at its end.
+ones: a region that was attributed to a flare days later counts as if known at its end. Flare classes are on the
+flare_scale, as in stage 3, which should be that of the labels.
 
 Reads
     label_file    `filename,class` a line, as stage 3 writes it, or one name (`NNNN/name`) a line; classes do not matter
@@ -57,6 +58,7 @@ from classifier_SVM.activity.features import HOUR, WINDOWS_H, activity_features,
 from classifier_SVM.activity.sources import LATEST_SUMMARY_H, read_flares
 from general_code.images.label_file import read_label_file
 from general_code.noaa.archive import read_summary_archive
+from general_code.noaa.flares import FlareScale
 from general_code.stage.files import UserError, counted, write_csv
 from general_code.stage.run import OptionalPath, Settings, StageRun, command_line, stage_main, stage_run
 
@@ -68,6 +70,7 @@ class UserDefinitions(Settings):
     events_dir: OptionalPath = "data/Events"  # event reports; "": none, the flares are those of event_list
     event_list: OptionalPath = "data/eventList.txt"  # flares besides those of the reports; "": none
     event_list_delay_minutes: NonNegativeFloat = 60.0  # a flare without an end is known so long after its maximum [min]
+    flare_scale: FlareScale = "as_reported"  # class scale; "modern": those of GOES-15 and earlier divided by 0.7
     extra_feature_file: Path = "results/activity_features.csv"  # output
 ## End User Definitions
 
@@ -83,7 +86,8 @@ def main(user: UserDefinitions) -> None:
         run.exclude_all(summaries.problems)
         run.report(f"{len(summaries.days):,} summaries of {summaries.days[0]} to {summaries.days[-1]}, {user.srs_dir}")
         times = images["time"].to_numpy()
-        flares, covered = read_flares(user.events_dir, user.event_list, user.event_list_delay_minutes, run, times)
+        flares, covered = read_flares(user.events_dir, user.event_list, user.event_list_delay_minutes, run, times,
+                                      flare_scale=user.flare_scale)
         summarized = any_between(summaries.days, times - LATEST_SUMMARY_H * HOUR, times)
         near = any_between(flares.public, times - WINDOWS_H[-1] * HOUR, times + WINDOWS_H[-1] * HOUR)
         if not (summarized & (covered | near)).any():

@@ -40,7 +40,7 @@ from classifier_SVM.feature_table.workers import (
     worker_pool,
     write_table,
 )
-from classifier_SVM.FeaturesetTools import FEATURE_VERSION
+from classifier_SVM.FeaturesetTools import FEATURE_NAMES, FEATURE_VERSION
 from general_code.images.label_file import find_labelled_images, label_counts
 from general_code.images.magnetograms import report_remarks
 from general_code.stage.files import (
@@ -90,7 +90,7 @@ def main(user: UserDefinitions) -> None:
                 compute_rows(user, images, journal, places=places, excluded=excluded, run=run)
             written = write_table(user.feature_file, images, journal, places, run)
         run.count("rows written", written)
-        run.count("feature_version", FEATURE_VERSION)
+        run.counts |= {"feature_version": FEATURE_VERSION, "features": FEATURE_NAMES}
         run.counts |= label_counts(user.label_file)  # the label file may be another when this table is read
         run.report(f"Wrote {counted(written, 'rows')} of 29 features to {user.feature_file}")
 

@@ -1,14 +1,15 @@
 """One page of magnetograms of a data set, with their neutral lines and labels.
 
-Of every region the image that precedes its largest flare, or else the middle one; the regions with the largest
-flares and as many without any. The neutral line is drawn where feature 8 ("NL length") counts it.
+Of every region the last image that its largest flare follows, or else the middle one; the regions with the largest
+flares and as many without any. The neutral line is drawn where feature 8 ("NL length") counts it and the gradient is
+above noise. Scale bars are in arcsec.
 
 Reads
     label_file    `filename,class` a line
     dataset_dir   NNNN/NNNN_*.fits [G] or *.png [grey levels]
 
 Writes
-    figure_file   PNG
+    figure_file   PNG, or PDF or SVG by its suffix
 
 Usage
     python classifier_SVM/Contact_Sheet.py --n-images 12
@@ -18,16 +19,22 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
 from pydantic import PositiveInt
 
-from classifier_SVM.FunctionsP3 import compile_kernels, strong_neutral_line
-from general_code.images.label_file import match_images, read_label_file
-from general_code.images.magnetograms import read_magnetogram, reason_and_detail, report_remarks
+from classifier_SVM.feature_table.magnetogram_figure import (
+    GREY_SCALE,
+    NOISE_GRADIENT,
+    Picture,
+    plot_magnetogram,
+    read_picture,
+)
+from classifier_SVM.FunctionsP3 import compile_kernels
+from general_code.images.label_file import label_target, match_images, read_label_file
+from general_code.images.magnetograms import reason_and_detail, report_remarks
 from general_code.noaa.flares import peak_fluxes
 from general_code.stage.files import UserError, require_folder
 from general_code.stage.run import Settings, StageRun, command_line, require_address_space, stage_main, stage_run
@@ -38,13 +45,15 @@ class UserDefinitions(Settings):
     label_file: Path = "data/Labels.txt"  # label file of the data set
     dataset_dir: Path = "data/dataset"  # folder of NNNN/NNNN_*.fits or .png
     image_format: Literal["fits", "png"] = "fits"  # which of them
-    figure_file: Path = "results/contact_sheet.png"  # the page to write
+    figure_file: Path = "results/contact_sheet.png"  # the page to write; .pdf and .svg, too
     n_images: PositiveInt = 12  # pictures on the page [number]
 ## End User Definitions
 
 
 COLUMNS = 4
-TITLE = "Regions before their largest flare, and regions without: field, and strong neutral line (orange)"
+TITLE = "Active regions before their largest flare ({}), and regions without one"
+LINE = ("Orange: neutral line where the gradient is at least a fifth of the largest on the line, and above noise "
+        f"({NOISE_GRADIENT:g} G per arcsec).")
 
 
 @stage_main
@@ -57,11 +66,13 @@ def main(user: UserDefinitions) -> None:
         run.exclude_all(problems)
         images = images_at_hand(labels, user, run)
         chosen = choose_images(images, user.n_images)
-        pictures = read_pictures(chosen, user.dataset_dir, run)
+        target = label_target(user.label_file)
+        quiet = f"none >= {target.size}" if target.size else "no flare"
+        pictures = read_pictures(chosen, user.dataset_dir, quiet, run)
         if not pictures:
             raise UserError(f"none of the {len(chosen):,} images chosen from {user.label_file} can be shown from "
                             f"{user.dataset_dir}: {user.figure_file}.excluded.csv says why")
-        draw_page(user.figure_file, pictures, user.image_format)
+        draw_page(user.figure_file, pictures, target.text())
         run.count("images", len(pictures))
         run.report(f"Wrote {user.figure_file}: {len(pictures)} magnetograms")
 
@@ -90,46 +101,49 @@ def choose_images(images: pd.DataFrame, n: int) -> pd.DataFrame:
 
 
 def before_largest_flare(images: pd.DataFrame) -> pd.DataFrame:
-    """Return one row of a region's images in order of time: the first before its largest flare, else the middle one."""
+    """Return one row of a region's images in order of time: the last before its largest flare, else the middle one."""
     fluxes = images["peak_flux"]
-    return images.iloc[[fluxes.argmax() if fluxes.max() > 0 else len(images) // 2]]
+    place = len(images) - 1 - fluxes[::-1].argmax() if fluxes.max() > 0 else len(images) // 2
+    return images.iloc[[place]]
 
 
-def read_pictures(chosen: pd.DataFrame, dataset_dir: Path, run: StageRun) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Return title, image and strong neutral line of each; what has no features is listed with stage 4's reason."""
+def read_pictures(chosen: pd.DataFrame, dataset_dir: Path, quiet: str, run: StageRun) -> list[tuple[str, Picture]]:
+    """Return title (quiet without a flare) and picture of each; one without features is listed with its reason."""
     compile_kernels(run.report)
     pictures, remarks = [], []
     for row in chosen.to_dict("records"):
         path = dataset_dir / row["source"]
         try:
-            image = read_magnetogram(path, remarks)
-            line = strong_neutral_line(image)
+            picture = read_picture(path, remarks)
         except ValueError as error:
             run.exclude(path.name, *reason_and_detail(error, path), subject="images")
             continue
-        label = "no flare" if row["class"] == "0" else row["class"]
-        pictures.append((f"{row['region']}   {row['time']:%Y-%m-%d %H:%M}   {label}", image, line))
+        label = quiet if row["class"] == "0" else row["class"]
+        pictures.append((f"AR {row['region']}: {label}\n{row['time']:%Y-%m-%d %H:%M}", picture))
     report_remarks(remarks, run)
     return pictures
 
 
-def draw_page(path: Path, pictures: list[tuple[str, np.ndarray, np.ndarray]], image_format: str) -> None:
-    """Draw the pictures, as `read_pictures` returns them, on one page."""
-    from matplotlib.figure import Figure
-
-    from classifier_SVM.feature_table.magnetogram_figure import plot_magnetogram
-    from general_code.evaluation.report import save_figure
+def draw_page(path: Path, pictures: list[tuple[str, Picture]], flares: str) -> None:
+    """Draw the pictures, as `read_pictures` returns them, on one page; flares say what the labels count."""
+    from general_code.evaluation.report import new_figure, save_figure
 
     rows = -(-len(pictures) // COLUMNS)
-    figure = Figure(figsize=(3 * COLUMNS, 3.25 * rows + 0.5), layout="constrained")
+    figure = new_figure(3 * COLUMNS, 3.5 * rows + 1.1)
+    figure.get_layout_engine().set(h_pad=0.1)
     axes = figure.subplots(rows, COLUMNS, squeeze=False)
-    for ax, (title, image, line) in zip(axes.flat, pictures, strict=False):
-        plot_magnetogram(ax, image, line, image_format)
-        ax.set_title(title, fontsize=9)
-        ax.set(xticks=(), yticks=())
+    for ax, (title, picture) in zip(axes.flat, pictures, strict=False):
+        plot_magnetogram(ax, picture, fontsize=12).set_title(title, fontsize=13)
+        if not picture.line.any():
+            ax.text(0.03, 0.97, "no neutral line\nabove noise", color="white", fontsize=12, va="top",
+                    transform=ax.transAxes)
     for ax in axes.flat[len(pictures):]:
         ax.set_axis_off()
-    figure.suptitle(TITLE)
+    figure.suptitle(TITLE.format(flares), fontsize=16)
+    limit, unit = GREY_SCALE[pictures[0][1].kind]
+    assumed = sorted({picture.assumed for _, picture in pictures} - {""})
+    figure.supxlabel(f"{LINE}\nGrey scale: from {-limit:g} (black) to +{limit:g} {unit} (white). Scale bars in arcsec"
+                     + "".join(f"; assumed: {text}" for text in assumed) + ".", fontsize=13)
     save_figure(figure, path)
 
 

@@ -34,7 +34,7 @@ FEATURE_NAMES = (
 )
 LABEL_COLUMNS = ("class", "flare class", "filename")
 FLARE_SOURCES = "flare_sources"  # under this name the sidecar of an extra feature file notes where its flares are from
-SOURCE_KEYS = ("events_dir", "event_list", "event_list_delay_minutes", "smallest_flare")
+SOURCE_KEYS = ("events_dir", "event_list", "event_list_delay_minutes", "smallest_flare", "flare_scale")
 _COLUMNS = "32 columns (29 features, class, flare class, name) or 31 (29 features, class, name)"
 _FLARE_CLASS = re.compile(rf"0|0\.0|{FLARE_CLASS}")
 
@@ -54,9 +54,14 @@ class Scaling:
         """What values are divided by: maximum minus minimum, 1 where that is 0; shape (d,)."""
         return np.where(self.maximum > self.minimum, self.maximum - self.minimum, 1.0)
 
-    def apply(self, values: np.ndarray) -> np.ndarray:
-        """Return (values - minimum) / width for rows of shape (n, d) in the features' own units, not clipped."""
-        return (values - self.minimum) / self.width
+    def apply(self, values: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Return (values - minimum) / width for rows of shape (n, d) in the features' own units, not clipped.
+
+        `out` takes the result, `values` itself to scale them in place: a million rows of 119 columns are a gigabyte.
+        """
+        scaled = np.subtract(values, self.minimum, out=out)
+        scaled /= self.width
+        return scaled
 
     def outside(self, values: np.ndarray) -> np.ndarray:
         """Tell which values, shape (n, d), lie outside the range of the training rows."""

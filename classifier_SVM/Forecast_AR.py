@@ -8,7 +8,8 @@ Reads
     srs_dir, events_dir, event_list    NOAA's archives, for a model that was trained with activity features
 
 Writes
-    forecast_file  CSV with header, one row an image, by path:
+    forecast_file  results/forecast.csv, of a VGG16 model results/forecast_VGG.csv, if not named: CSV with header, one
+                   row an image, by path:
       filename                 path of the image
       region, time             as its name tells (TAI), or empty
       probability              calibrated probability of a flare, 0..1; empty where not defined
@@ -21,7 +22,9 @@ Writes
                    (settings, counts), `.excluded.csv` (refusals), `.log`
 Refused is an image without features, also for a model of activity features alone, and one whose past the archives do
 not cover (region summary of the last 48 h, flares of 72 h). The run ends with status 1 when no image was forecast. It
-warns of regions that the model was trained on, as far as the `predictions_….csv` beside the model tells.
+warns of regions that the model was trained on, as far as the `predictions_….csv` beside the model tells. Flares of the
+archives count on the scale of the flares that the model was trained with; `.json` names what is forecast: smallest
+flare, window, latency, scale.
 
 Usage
     python classifier_SVM/Forecast_AR.py --images data/dataset/1158
@@ -31,6 +34,7 @@ Usage
 
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,12 +48,13 @@ from pydantic import NonNegativeFloat
 from classifier_SVM.activity.features import NO_FLARES, activity_features, activity_names, rounded
 from classifier_SVM.activity.sources import LATEST_SUMMARY_H, compare_sources, read_flares
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES, FLARE_SOURCES
-from classifier_SVM.training.figures import feature_effects, plot_effects
+from classifier_SVM.training.figures import contributions, plot_contributions
 from classifier_SVM.training.model_file import FlareModel, load_model
-from general_code.images.label_file import read_label_file
+from general_code.images.label_file import FlareTarget, label_target, read_label_file
 from general_code.images.magnetograms import read_magnetogram, report_remarks
 from general_code.images.names import parse_image_names
 from general_code.noaa.archive import SummaryArchive, read_summary_archive
+from general_code.noaa.flares import AS_REPORTED, REDUCED_UNTIL, REDUCTION
 from general_code.noaa.regions import region_positions
 from general_code.stage.files import UserError, counted, is_set, printable, refuse_inputs, require_file, write_csv
 from general_code.stage.run import (
@@ -70,10 +75,10 @@ from general_code.stage.run import (
 
 ## User Definitions
 class UserDefinitions(Settings):
-    model: Path = "results/SVM/ARClassifierStats_weighted_trainvaltest_linear_model.skops"  # or .pickle, .keras
+    model: Path = "results/SVM/ARClassifierStats_weighted_trainvaltest_linear_model.skops"  # .skops, .pickle or .keras
     images: tuple[Path, ...] = ()  # FITS or PNG files, folders of them, or lists of them (.txt, .csv)
     dataset_dir: OptionalPath = "data/dataset"  # where the images of a list are, NNNN/NNNN_*; "": beside the list
-    forecast_file: Path = "results/forecast.csv"  # output; the figure of a single image goes beside it
+    forecast_file: OptionalPath = ""  # output, figures beside it; "": results/forecast.csv, of VGG16 forecast_VGG.csv
     srs_dir: OptionalPath = ""  # region summaries: for activity features, and to check where on the disk a region is
     events_dir: OptionalPath = ""  # event reports, for a model with activity features
     event_list: OptionalPath = ""  # flares besides those of the reports; "": none
@@ -91,7 +96,8 @@ STALE = (f"the region's latest summary is missing, or more than {LATEST_SUMMARY_
          "summaries of its days for srs_dir")
 NOT_COVERED = ("the event reports or list do not cover all of the 72 h before the image; get the reports of its days "
                "for events_dir")
-SHOWN_FEATURES = 12  # bars of the figure
+NEAR_REAL_TIME = re.compile(r"(hmi\.M_720s)_nrt(?=\.)", re.IGNORECASE)  # series of images within the hour
+SHOWN_FEATURES = 7  # bars of the figure
 LISTS = (".txt", ".csv", ".lst")  # endings of files that name images
 FORMATS = {".fits": "fits", ".fits.gz": "fits", ".png": "png"}
 COLUMNS = ("filename", "region", "time", "probability", "decision", "decision_value", "outside_training_range",
@@ -105,6 +111,8 @@ def main(user: UserDefinitions) -> None:
     files, problems = find_image_files(user.images, user.dataset_dir)
     require_file(user.model, "model")
     loaded = None if user.model.suffix == ".keras" else load_model(user.model)
+    if not is_set(user.forecast_file):
+        user = user.model_copy(update={"forecast_file": Path(f"results/forecast{'' if loaded else '_VGG'}.csv")})
     check_outputs(user.forecast_file, [user.model, *files])
     with stage_run(user, output=user.forecast_file, inputs=[user.model, *user.images]) as run:
         run.exclude_all(problems)
@@ -116,6 +124,10 @@ def main(user: UserDefinitions) -> None:
         else:
             table = forecast_from_features(user, *loaded, files, run)
         table = add_names(table, files)
+        report_target(loaded[0].target if loaded else label_target(user.model), table["time"], run)
+        if provisional := sum(NEAR_REAL_TIME.search(path.name) is not None for path in files):
+            run.report(f"ATTENTION: {counted(provisional, 'images')} of the near-real-time series, which is calibrated "
+                       "otherwise than the final one that models are trained on")
         if known := known_regions(user.model, table["region"][table["refused"] == ""]):
             run.report(f"ATTENTION: the model was trained or calibrated on images of region{'s' * (len(known) > 1)} "
                        f"{', '.join(known[:10])}{', …' * (len(known) > 10)}: those forecasts test nothing")
@@ -161,6 +173,11 @@ def listed_files(path: Path, dataset_dir: Path) -> tuple[list[Path], list[Proble
         places = [folder / name for folder in folders for name in (row.listed, f"{row.region}/{row.filename}")]
         files.append(next(filter(Path.is_file, places), places[0]))
     return files, problems
+
+
+def parse_files(files: Sequence[Path]) -> pd.DataFrame:
+    """Return what the images' names say, as `parse_image_names`; near-real-time names as those of the final series."""
+    return parse_image_names([NEAR_REAL_TIME.sub(r"\1", str(path)) for path in files])
 
 
 def format_of(path: Path) -> str:
@@ -229,7 +246,7 @@ def image_features_of(files: list[Path], model: FlareModel, n_jobs: int,
     from classifier_SVM.FunctionsP3 import compile_kernels
 
     compile_kernels(run.report)
-    run.report(f"Computing the features of {len(files):,} images")
+    run.report(f"Computing the features of {counted(len(files), 'images')}")
     jobs = resolve_jobs(n_jobs) if len(files) >= PARALLEL_FROM else 1
     # a worker that is kept from an earlier call may stand in another folder
     tasks = ((path.absolute(), model.image_format, model.limits) for path in files)
@@ -247,6 +264,8 @@ def features_of_file(path: Path, image_format: str, limits: dict[str, float]) ->
     from classifier_SVM.FunctionsP3 import image_features  # loads numba
 
     features, reason, remarks = np.full(len(FEATURE_NAMES), np.nan), "", []
+    if image_format and not format_of(path):
+        return features, f"no magnetogram by its name; expected {', '.join(FORMATS)}", remarks
     if image_format and format_of(path) != image_format:
         return features, f"the model was trained on .{image_format} images, whose features have another unit", remarks
     smallest, largest = (limits.get(name, beyond) for name, beyond in (("smallest_side", 0), ("largest_side", np.inf)))
@@ -270,7 +289,7 @@ def features_of_archives(user: UserDefinitions, model: FlareModel, files: list[P
     if foreign:
         raise UserError(f"model: trained with the extra feature '{foreign[0]}', which this program cannot compute for "
                         "an image; it computes those of BuildActivityFeatures.py")
-    images = parse_image_names([str(path) for path in files])
+    images = parse_files(files)
     placed = ((images["region"] != "") & images["time"].notna()).to_numpy()
     features = np.full((len(files), len(names)), np.nan)
     reasons = np.full(len(files), NO_PLACE if names else "", dtype=object)
@@ -283,7 +302,7 @@ def features_of_archives(user: UserDefinitions, model: FlareModel, files: list[P
     reasons[placed] = np.where(beyond_limits(model, regions, times, summaries, run), BEYOND, "")
     if names:
         sources = user.events_dir, user.event_list, user.event_list_delay_minutes
-        flares, covered = read_flares(*sources, run, times.to_numpy())
+        flares, covered = read_flares(*sources, run, times.to_numpy(), flare_scale=model.feature_scale)
         activity = activity_features(regions, times.to_numpy(), flares, summaries.table, summaries.days)
         features[placed] = rounded(activity[names].to_numpy())  # as stage 5 read them
         # a gap in the archives would count as quiet
@@ -343,9 +362,19 @@ def forecast_rows(model: FlareModel, features: np.ndarray) -> pd.DataFrame:
 # ---------------------------------------------------------------------------- what the user gets
 
 
+def report_target(target: FlareTarget, times: pd.Series, run: StageRun) -> None:
+    """Count what is forecast, and warn where its classes as reported may mean other fluxes than those of the images."""
+    run.counts |= target.counts()
+    late = int((pd.to_datetime(times) >= REDUCED_UNTIL).sum())
+    if late and target.scale == AS_REPORTED:
+        run.report(f"ATTENTION: {counted(late, 'images')} of {REDUCED_UNTIL} or later; before that day classes were "
+                   f"reported at {REDUCTION} of today's, so that C1.0 of a model trained on earlier images is C1.4; "
+                   "train one with labels and features of flare_scale modern, unless all its images are as late")
+
+
 def add_names(table: pd.DataFrame, files: list[Path]) -> pd.DataFrame:
     """Add path, region and time of each image; decisions as whole numbers."""
-    parsed = parse_image_names([str(path) for path in files])
+    parsed = parse_files(files)
     times = parsed["time"].dt.strftime("%Y-%m-%dT%H:%M:%S")
     shown = [printable(str(path).encode(errors="backslashreplace").decode()) for path in files]  # it may be no text
     return table.reset_index(drop=True).assign(
@@ -375,30 +404,41 @@ def forecast_text(row) -> str:
     return f"probability {probability}, decision {row.decision}{warning}"
 
 
+def image_title(image: Path) -> str:
+    """Return region and time, as far as the image's name tells, and whether it is of the near-real-time series."""
+    named = parse_files([image]).iloc[0]
+    region = f"AR {named['region']}" if named["region"] else "region not known"
+    time = "" if pd.isna(named["time"]) else f", {named['time']:%Y-%m-%d %H:%M} TAI"
+    return region + time + ("\n(near-real-time image)" if NEAR_REAL_TIME.search(image.name) else "")
+
+
 def write_image_figure(path: Path, image: Path, model: FlareModel, features: np.ndarray, forecast: pd.Series) -> None:
-    """Write the figure of one image: magnetogram, neutral line, probability, the features for and against a flare."""
-    from classifier_SVM.feature_table.magnetogram_figure import SHOWN_FIELD, plot_magnetogram
-    from classifier_SVM.FunctionsP3 import strong_neutral_line
+    """Write the figure of one image: magnetogram, neutral line, probability, and how the decision adds up."""
+    from classifier_SVM.feature_table.magnetogram_figure import GREY_SCALE, plot_magnetogram, read_picture
     from general_code.evaluation.report import new_figure, save_figure
 
-    figure = new_figure(13, 5.5)
-    left, right = figure.subplots(1, 2)
-    field = read_magnetogram(image)
-    plot_magnetogram(left, field, strong_neutral_line(field), format_of(image))
-    figure.colorbar(left.images[0], ax=left, label=f"line-of-sight field [{SHOWN_FIELD[format_of(image)][1]}]",
-                    shrink=0.8, extend="both")
-    left.set(xlabel="x [pixels]", ylabel="y [pixels]")
-    left.set_title(f"{image.name}\norange: strong neutral line", fontsize="small")
-    effects = feature_effects(model.estimator, model.scaling.apply(features[None]), model.typical)[0]
-    plot_effects(right, model.names, effects, SHOWN_FEATURES)
-    right.set_xlabel("against a flare  <  0  <  for a flare\n[decision value compared with the mean training image]")
+    figure = new_figure(9.0, 4.5)
+    left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
+    picture = read_picture(image)
+    plot_magnetogram(left, picture, fontsize=12).set_title(image_title(image))
+    limit, unit = GREY_SCALE[picture.kind]
+    notes = ["orange: strong neutral line" if picture.line.any() else "no neutral line above noise",
+             f"grey: -{limit:g} to {limit:g} {unit}"] + [f"assumed: {picture.assumed}"] * bool(picture.assumed)
+    lines = ["; ".join(notes[:2]), *notes[2:], *textwrap.wrap(image.name, 60)]
+    left.set_xlabel("\n".join(lines), fontsize="small")
+    base, added = contributions(model.estimator, model.scaling.apply(features[None])[0], model.typical)
+    plot_contributions(right, model.names, base, added, SHOWN_FEATURES)
+    probability, threshold = forecast["probability"], model.probability(np.zeros(1))[0]
+    defined = np.isfinite(probability)
+    right.set_xlabel("decision value; above 0: flare forecast"
+                     + f"\n(0 is a probability of {threshold:.0%})" * bool(defined))
+    right.set_title("how the forecast adds up")
     outside = [name for name in forecast["outside_training_range"].split("; ") if name]
-    right.set_title(f"outside the range of the training images: {len(outside)} features\n"
-                    + ", ".join(outside[:4]) + (", …" if len(outside) > 4 else ""), fontsize="small")
-    chance = forecast["probability"]
-    probability = f"{chance:.0%}" if np.isfinite(chance) else "not defined"
-    decision = "yes" if forecast["decision"] else "no"
-    figure.suptitle(f"Flares {model.flares}: probability {probability}, decision {decision}")
+    if outside:
+        figure.supxlabel(f"ATTENTION: {len(outside)} of {len(added)} features lie outside the training range "
+                         f"({', '.join(outside[:2])}{', …' * (len(outside) > 2)})", fontsize="medium")
+    figure.suptitle(f"Flare of {model.flares}: {'yes' if forecast['decision'] else 'no'}, probability "
+                    f"{f'{probability:.0%}' if defined else 'not defined'}", fontsize="x-large")
     save_figure(figure, path)
 
 

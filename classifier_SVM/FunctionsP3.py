@@ -60,9 +60,8 @@ def image_features(image: np.ndarray | Pixels) -> np.ndarray:
         constant, and for NaN, infinite, too small or too large values.
     """
     field = _prepare(image)
-    gradient, magnitude = gradient_features(field.pixels)
-    neutral_line = neutral_line_features(field.smoothable, magnitude)
-    features = np.concatenate((gradient, neutral_line, wavelet_features(field.pixels), flux_features(field.pixels)))
+    features = np.concatenate((gradient_features(field.pixels), neutral_line_features(field.smoothable, field.pixels),
+                               wavelet_features(field.pixels), flux_features(field.pixels)))
     features[_IN_UNITS] /= field.per_unit
     if not np.isfinite(features).all():
         raise ValueError("features not finite: the field's values are too small or too large to take their powers")
@@ -83,18 +82,17 @@ def strong_neutral_line(image: np.ndarray) -> np.ndarray:
         bool, shape (ny, nx): where the gradient is at least 0.2 times the largest on the line; no pixel without a line.
     """
     field = _prepare(image)
-    _, magnitude = gradient_features(field.pixels)
     pixels, _ = _trace_neutral_line(field.smoothable, True)
     mask = np.zeros(image.shape, dtype=bool)
     if pixels.size:
-        on_line = magnitude.reshape(-1)[pixels]
+        on_line = _gradients(field.pixels, pixels)
         pixels = pixels[on_line >= STRONG * on_line.max()]
     mask.reshape(-1)[pixels] = True
     return mask
 
 
 def compile_kernels(announce: Callable[[str], object] = str) -> None:
-    """Compile the kernels for both kinds of pixels, or load them from the disk, by using each once.
+    """Compile all kernels, or load those for whole numbers from the disk, by using each once.
 
     Parameters
     ----------
@@ -103,11 +101,13 @@ def compile_kernels(announce: Callable[[str], object] = str) -> None:
     """
     first_use = not getattr(_flux_sums, "signatures", True)  # as plain Python (NUMBA_DISABLE_JIT=1) it has none
     _flux_sums(np.eye(2, dtype=np.int32))  # the smallest of them shows whether all have to be compiled
-    if first_use and _flux_sums.stats.cache_misses:
+    missing = first_use and _flux_sums.stats.cache_misses
+    if missing:
         announce(COMPILING)
     ramp = np.sin(np.arange(SMALLEST_SIDE**2)).reshape(SMALLEST_SIDE, SMALLEST_SIDE)
-    for image in (np.rint(100 * ramp), ramp):
-        image_features(image)
+    image_features(Pixels(np.rint(1000 * ramp).astype(np.int32), 0))
+    if missing:  # else loaded at their first use: hardly an image has pixels of this kind
+        image_features(ramp)
     compile_decoder()
 
 
@@ -165,34 +165,56 @@ def _rounded_tenths(image: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------------------- groups of features
 
 
-def gradient_features(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def gradient_magnitude(pixels: np.ndarray) -> np.ndarray:
+    """Return the magnitude of the gradient, by plain Sobel sums.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        int32 or float64, shape (ny, nx), finite; zero outside.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape (ny, nx), in units of the pixels: eight times the gradient per pixel.
+    """
+    return _gradients(pixels, np.arange(pixels.size)).reshape(pixels.shape)
+
+
+def gradient_features(pixels: np.ndarray) -> np.ndarray:
     """Return features 1-7: mean, std, median, min, max, skewness and excess kurtosis of the gradient's magnitude.
 
     Parameters
     ----------
     pixels : numpy.ndarray
-        int32 or float64, shape (ny, nx); zero outside.
+        As for `gradient_magnitude`.
 
     Returns
     -------
-    features, magnitude : numpy.ndarray
+    numpy.ndarray
         Shape (7,), in units of the pixels (plain Sobel sums), with population std and moments, NaN for an even
-        gradient; float64, shape (ny, nx).
+        gradient.
     """
-    magnitude = np.empty(pixels.shape)
-    number = magnitude.size
-    total, smallest, largest = _sobel_magnitude(pixels, magnitude)
-    mean = total / number
-    low, high = _bracket_of_median(magnitude.reshape(-1))
-    between = np.empty(number + 1)
-    *powers, below, inside = _central_moments(magnitude, mean, low, high, between)
-    second, third, fourth = (power / number for power in powers)
-    median = _median(magnitude, between[:inside], below)
+    number, between = pixels.size, np.empty(pixels.size + 1)
+    # most of what one sweep over the image needs to know of it before: about the mean, and where the median lies
+    sample = np.sort(_gradients(pixels, np.arange(0, number, max(number // _SAMPLE, 1))))
+    middle, about = sample.size // 2, sample.mean()
+    bracket = sample[max(middle - _RANKS_AROUND, 0)], sample[min(middle + _RANKS_AROUND, sample.size - 1)]
+    for _ in range(2):
+        *sums, smallest, largest, below, inside = _gradient_sums(pixels, about, *bracket, between)
+        drift, second, third, fourth = (power / number for power in sums)
+        about += drift
+        if 2 * drift**2 <= second:
+            break  # else powers about a value so far from the mean would cancel: again, about the mean
+    fourth += drift * (-4 * third + drift * (6 * second - 3 * drift**2))
+    third += drift * (2 * drift**2 - 3 * second)
+    second -= drift**2
+    median = _median(pixels, between[:int(inside)], below)
     shape = (third / second**1.5, fourth / second**2 - 3) if second**2 > 0 else (np.nan, np.nan)
-    return np.array([mean, np.sqrt(second), median, smallest, largest, *shape]), magnitude
+    return np.array([about, np.sqrt(second), median, smallest, largest, *shape])
 
 
-def neutral_line_features(smoothable: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
+def neutral_line_features(smoothable: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """Return features 8-20: the neutral line's pixels, fragments, curvature and bending energy.
 
     Unlike the published names say, "NL length" counts the mask's pixels of at least 0.2 times the largest gradient on
@@ -200,8 +222,8 @@ def neutral_line_features(smoothable: np.ndarray, magnitude: np.ndarray) -> np.n
 
     Parameters
     ----------
-    smoothable, magnitude : numpy.ndarray
-        Both of shape (ny, nx): int32 or float64 in any unit, see `Field`; float64 gradient, see `gradient_features`.
+    smoothable, pixels : numpy.ndarray
+        int32 or float64, both of shape (ny, nx), each in any unit: see `Field`.
 
     Returns
     -------
@@ -215,7 +237,7 @@ def neutral_line_features(smoothable: np.ndarray, magnitude: np.ndarray) -> np.n
     counts, closing, energies = _walk_contours(path, ranges, smoothable.shape[1])
     angles = np.concatenate((STEP_ANGLES, closing))
     times = np.concatenate((counts, np.ones(closing.size, np.int64)))
-    return np.concatenate((_mask_counts(path, magnitude), _summary(angles, times),
+    return np.concatenate((_mask_counts(path, pixels), _summary(angles, times),
                            _summary(energies, np.ones(energies.size, np.int64))))
 
 
@@ -258,22 +280,13 @@ def flux_features(pixels: np.ndarray) -> np.ndarray:
     return np.array([positive, negative, positive + negative, positive - negative])
 
 
-def _bracket_of_median(values: np.ndarray) -> tuple[float, float]:
-    """Return two values with the median between them, all but certainly: from an evenly spaced sample."""
-    sample = values[::max(values.size // _SAMPLE, 1)].copy()
-    middle = sample.size // 2
-    ranks = [max(middle - _RANKS_AROUND, 0), min(middle + _RANKS_AROUND, sample.size - 1)]
-    sample.partition(ranks)
-    return sample[ranks[0]], sample[ranks[1]]
-
-
-def _median(values: np.ndarray, between: np.ndarray, below: int) -> float:
-    """Return the median from the values of the bracket, or from all where the bracket missed it."""
-    ranks = [(values.size - 1) // 2 - below, values.size // 2 - below]
-    if ranks[0] < 0 or ranks[1] >= between.size:
-        return float(np.median(values))
-    between.partition(ranks)
-    return (between[ranks[0]] + between[ranks[1]]) / 2
+def _median(pixels: np.ndarray, between: np.ndarray, below: int) -> float:
+    """Return the median gradient from the values of the bracket, or from all where the bracket missed it."""
+    lower, upper = (pixels.size - 1) // 2 - below, pixels.size // 2 - below
+    if lower < 0 or upper >= between.size:
+        return float(np.median(gradient_magnitude(pixels)))
+    between.partition(upper)  # with one rank, numpy does so in vector instructions
+    return (between[upper if lower == upper else slice(upper)].max() + between[upper]) / 2
 
 
 def _summary(values: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -313,56 +326,88 @@ def _whole_numbers(field, factor, whole):
 
 
 @kernel
-def _sobel_magnitude(field, magnitude):
-    """Write the Sobel gradient's magnitude, zero outside the field; return its sum, smallest and largest value."""
+def _gradients(field, pixels):
+    """Return the Sobel gradient's magnitude, zero outside the field, at some pixels (row * nx + column)."""
+    rows, columns = field.shape
+    flat, magnitudes = field.reshape(-1), np.empty(pixels.size)
+    one = np.uint64(1)  # unsigned: no place counts from the end
+    for k in range(pixels.size):
+        i = _row(pixels[k], columns)
+        j = pixels[k] - i * columns
+        here = np.uint64(pixels[k])
+        if np.uint64(i - 1) < np.uint64(rows - 2) and np.uint64(j - 1) < np.uint64(columns - 2):  # not at an edge
+            above, below = here - np.uint64(columns), here + np.uint64(columns)
+            a, b, c = flat[above - one], flat[above], flat[above + one]
+            d, e, f = flat[below - one], flat[below], flat[below + one]
+            gx = float(c + 2 * flat[here + one] + f - (a + 2 * flat[here - one] + d))
+            gy = float(d + 2 * e + f - (a + 2 * b + c))
+        else:
+            gx, gy = 0.0, 0.0
+            for step in (-1, 0, 1):
+                weight = 2.0 - abs(step)
+                gx += weight * (_pixel(field, i + step, j + 1) - _pixel(field, i + step, j - 1))
+                gy += weight * (_pixel(field, i + 1, j + step) - _pixel(field, i - 1, j + step))
+        magnitudes[k] = math.sqrt(gx * gx + gy * gy)
+    return magnitudes
+
+
+@kernel
+def _row(pixel, columns):
+    """Return `pixel // columns`, for less than 2**32 of both, sooner than the processor divides whole numbers."""
+    return np.int64((pixel + 0.5) * (1.0 / columns))
+
+
+@kernel
+def _pixel(field, i, j):
+    """Return a pixel, zero outside the field."""
+    return float(field[i, j]) if 0 <= i < field.shape[0] and 0 <= j < field.shape[1] else 0.0
+
+
+@kernel
+def _gradient_sums(field, about, low, high, between):
+    """Return sums over the Sobel gradient's magnitude, zero outside the field, in one sweep over the rows.
+
+    They are the sums of the powers 1 to 4 of the difference to a value, smallest and largest magnitude, the number of
+    those below `low`, and of those in low..high, which begin `between`: it has one place more than there are pixels.
+    """
     rows, columns = field.shape
     nothing = np.zeros(columns, field.dtype)
     # weights 1, 2, 1 and -1, 0, 1 over the rows
     across, along = np.zeros(columns + 2, field.dtype), np.zeros(columns + 2, field.dtype)
-    total, smallest, largest = np.zeros(columns), np.full(columns, np.inf), np.zeros(columns)
+    first, second, third, fourth = np.zeros(columns), np.zeros(columns), np.zeros(columns), np.zeros(columns)
+    line, extremes, bracket = np.zeros(columns), np.array([np.inf, 0.0]), np.array([low, high])
+    # numbers from zero on are in the order of their bits, which are compared in less time
+    bits, kept = line.view(np.int64), between.view(np.int64)
+    (smallest, largest), (lowest, highest) = extremes.view(np.int64), bracket.view(np.int64)
+    below, inside, span = 0, np.uint64(0), np.uint64(highest - lowest)
     for i in range(rows):
         above = field[i - 1] if i > 0 else nothing
         here = field[i]
-        below = field[i + 1] if i + 1 < rows else nothing
+        under = field[i + 1] if i + 1 < rows else nothing
         for j in range(columns):
-            up, middle, down = above[j], here[j], below[j]
+            up, middle, down = above[j], here[j], under[j]
             across[j + 1] = up + 2 * middle + down
             along[j + 1] = down - up
-        line = magnitude[i]
         for j in range(columns):
             gx = float(across[j + 2] - across[j])
             gy = float(along[j] + 2 * along[j + 1] + along[j + 2])
             line[j] = math.sqrt(gx * gx + gy * gy)
-        for j in range(columns):  # a loop of its own: with more arrays in one, the compiler gives up vectors
-            m = line[j]
-            total[j] += m
-            smallest[j] = m if m < smallest[j] else smallest[j]
-            largest[j] = m if m > largest[j] else largest[j]
-    return total.sum(), smallest.min(), largest.max()
-
-
-@kernel
-def _central_moments(values, mean, low, high, between):
-    """Return the sums of the powers 2, 3, 4 about the mean, and the numbers of values below `low` and in low..high.
-
-    The latter begin `between`, which has one place more than there are values."""
-    rows, columns = values.shape
-    second, third, fourth = np.zeros(columns), np.zeros(columns), np.zeros(columns)
-    below, inside = 0, 0
-    for i in range(rows):
-        line = values[i]
-        for j in range(columns):
-            d = line[j] - mean
+        for j in range(columns):  # loops of their own: with more arrays in one, the compiler gives up vectors
+            d = line[j] - about
             square = d * d
+            first[j] += d
             second[j] += square
             third[j] += square * d
             fourth[j] += square * square
         for j in range(columns):
-            below += line[j] < low
+            smallest = min(smallest, bits[j])
+            largest = max(largest, bits[j])
+            below += bits[j] < lowest
         for j in range(columns):
-            between[inside] = line[j]  # written always, kept by the count: no branch to mispredict
-            inside += (line[j] >= low) & (line[j] <= high)
-    return second.sum(), third.sum(), fourth.sum(), below, inside
+            kept[inside] = bits[j]  # written always, kept by the count: no branch to mispredict
+            inside += np.uint64(np.uint64(bits[j] - lowest) <= span)
+    extremes.view(np.int64)[:] = smallest, largest
+    return first.sum(), second.sum(), third.sum(), fourth.sum(), extremes[0], extremes[1], below, inside
 
 
 @kernel
@@ -400,15 +445,17 @@ def _flux_sums(field):
 # ---------------------------------------------------------------------------- compiled kernels: the neutral line
 
 BEFORE, BOX = 5, 10  # rows i-5..i+4, as scipy.signal.convolve2d(mode="same") aligns an even box
-# Edges of a square: 0 top, 1 left, 2 bottom, 3 right. For each of its 16 cases (sum of upper left 1, upper right 2,
-# lower left 4, lower right 8, where above zero): the edges where the line enters and leaves, low values on its left.
-SADDLES = (6, 9)  # with a second line: low values connect across the diagonal
-ENTERS = np.array([[-1, 0, 3, 3, 1, 0, 3, 3, 2, 0, 2, 2, 1, 0, 1, -1], 6 * [-1] + [1, -1, -1, 2] + 6 * [-1]]).T.copy()
-LEAVES = np.array([[-1, 1, 0, 1, 2, 2, 0, 2, 3, 1, 0, 1, 3, 3, 0, -1], 6 * [-1] + [2, -1, -1, 3] + 6 * [-1]]).T.copy()
-NONE_ABOVE, ALL_ABOVE = np.uint64(0), np.uint64(0x0F0F0F0F0F0F0F0F)  # eight squares of case 0, of case 15
-PIXEL, EXACT = 0, 1  # columns of `crossings`: nearest pixel (row * nx + column), whether exactly there
+# A square between four pixels has one of 16 cases: upper left 1, upper right 2, lower left 4, lower right 8, added up
+# where above zero. For each: on which edges the line enters and leaves, low values on its left.
+LEFT, BOTTOM, RIGHT, TOP = -1, 0, 1, 2  # all but the last: number of the crossing there, less that on the bottom
+ENTERS = np.array([0, TOP, RIGHT, RIGHT, LEFT, TOP, RIGHT, RIGHT, BOTTOM, TOP, BOTTOM, BOTTOM, LEFT, TOP, LEFT, 0])
+LEAVES = np.array([0, LEFT, TOP, LEFT, BOTTOM, BOTTOM, TOP, BOTTOM, RIGHT, LEFT, TOP, LEFT, RIGHT, RIGHT, TOP, 0])
+SADDLES = (6, 9)  # with a second line, left to bottom or bottom to right: low values connect across the diagonal
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, np.newaxis], axis=1, bitorder="little")
+BITS_SET = np.argsort(1 - _BITS, axis=1, kind="stable").astype(np.int32)  # of a byte: their places, then the others
+NUMBER_SET = _BITS.sum(axis=1, dtype=np.int64)
 START, END = 0, 1  # columns of `segments`: numbers of crossings
-NONE = -1  # no segment, no contour
+NONE, USED = -1, -1  # no contour; a segment that is on the path
 
 
 def _trace_neutral_line(field: np.ndarray, smooth: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -418,46 +465,40 @@ def _trace_neutral_line(field: np.ndarray, smooth: bool) -> tuple[np.ndarray, np
     points, shape (n, 2): in the order of `skimage.measure.find_contours(level=0)`, ties included.
     """
     crossings, segments = _segments(field, smooth)
-    numbers = _unite_corners(crossings, field.shape[1])
-    path, ranges, oldest = _along_contours(crossings, segments, *_link(segments, numbers))
+    path, ranges, oldest = _contours(crossings.reshape(-1), segments, field.shape[1])
     return path, ranges[np.argsort(oldest)]
 
 
 @kernel
 def _segments(field, smooth):
-    """Return the crossings of edges, and the segments that connect two of them in a square."""
+    """Return the crossings of edges, see `_cross_edges`, and the segments that connect two of them in a square.
+
+    Squares are taken row by row; to each belong the crossings on its bottom and its right, of even and odd number.
+    """
     rows, columns = field.shape
-    whole = field.itemsize == 4
     crossings, segments = np.empty((32768, 2), np.int32), np.empty((32768, 2), np.int32)
-    used, lines, crossed = 0, 0, np.empty(columns + 1, np.int64)
-    padded, sums = np.zeros((3, columns + BOX - 1), field.dtype), np.zeros((2, columns), field.dtype)
-    above, codes = np.zeros((2, columns), np.uint8), np.zeros((columns + 7) // 8 * 8, np.uint8)
-    words = codes.view(np.uint64)
-    # crossings on even rows, on odd rows and between the two lie one after the other: looked up without a branch
-    numbers, edges = np.empty(3 * columns, np.int32), np.empty(4, np.int64)
+    used, lines, crossed = 0, 0, np.empty(columns + 8, np.int32)
+    padded, sums = np.zeros((2, columns + BOX - 1), field.dtype), np.zeros((2, columns), field.dtype)
+    above, codes = np.zeros((2, columns), np.uint8), np.zeros((2, (columns + 7) // 8 * 8), np.uint8)
+    bottoms = np.empty((2, columns), np.int64)  # by column: numbers of the crossings on the last two rows
     for i in range(-1, rows - 1):
         even, odd = i & 1, (i + 1) & 1
         lower, low = sums[odd], above[odd]
         if smooth:
-            _box_sum_row(field, i + 1, whole, padded, lower)
+            _box_sum_row(field, i + 1, field.itemsize == 4, padded, lower)
         else:
             lower[:] = field[i + 1]
         for j in range(columns):
             low[j] = lower[j] > 0
         upper, high = (sums[even], above[even]) if i >= 0 else (lower, low)  # above the first row: no line between
-        edges[0], edges[1], edges[2], edges[3] = even * columns, 2 * columns, odd * columns, 2 * columns + 1
-        squares = crossed[:_crossed_squares(high, low, codes, words, crossed)]
-        crossings, segments = _with_room(crossings, used, 2 * columns), _with_room(segments, lines, 2 * columns)
-        used = _cross_edges(upper, lower, i, codes, squares, edges=edges, numbers=numbers, crossings=crossings,
-                            used=used)
-        if i < 0:
-            continue
-        for j in squares:
-            case = codes[j]
-            for line in range(1 + (case == SADDLES[0] or case == SADDLES[1])):
-                start, end = numbers[edges[ENTERS[case, line]] + j], numbers[edges[LEAVES[case, line]] + j]
-                segments[lines, START], segments[lines, END] = start, end
-                lines += 1
+        squares = crossed[:_crossed_squares(high, low, codes, crossed)]
+        crossings, segments = _with_room(crossings, used, columns), _with_room(segments, lines, 2 * columns)
+        _cross_edges(upper, lower, i, squares, crossings[used:])
+        for k in range(squares.size):
+            bottoms[odd, np.uint32(squares[k])] = 2 * (used + 1 + k)
+        if i >= 0:
+            lines += _connect(codes[0], squares, bottoms[even], bottoms[odd], segments[lines:])
+        used += 1 + squares.size
     return crossings[:used], segments[:lines]
 
 
@@ -465,11 +506,11 @@ def _segments(field, smooth):
 def _box_sum_row(field, i, exact, padded, sums):
     """Write row i of the 10x10 box sum: rows i-5..i+4, columns j-5..j+4, zero outside.
 
-    Rows come in order from 0, with the same `padded`, shape (3, nx + 9), zero at first. With `exact` (int32) column
+    Rows come in order from 0, with the same `padded`, shape (2, nx + 9), zero at first. With `exact` (int32) column
     sums are carried from row to row; else they are made by additions only, so that a sum over zeros is zero.
     """
     rows, columns = field.shape
-    single, pairs, fours = padded[0], padded[1], padded[2]
+    single, fours = padded[0], padded[1]
     inner = single[BEFORE:BEFORE + columns]
     first, new = max(i - BEFORE, 0), i - BEFORE + BOX - 1
     if exact and i > 0:
@@ -484,59 +525,85 @@ def _box_sum_row(field, i, exact, padded, sums):
         line = field[k]
         for j in range(columns):
             inner[j] += line[j]
-    for j in range(columns + 8):
-        pairs[j] = single[j] + single[j + 1]
     for j in range(columns + 6):
-        fours[j] = pairs[j] + pairs[j + 2]
+        fours[j] = (single[j] + single[j + 1]) + (single[j + 2] + single[j + 3])
     for j in range(columns):
-        sums[j] = fours[j] + fours[j + 4] + pairs[j + 8]
+        sums[j] = fours[j] + fours[j + 4] + (single[j + 8] + single[j + 9])
 
 
 @kernel
-def _crossed_squares(high, low, codes, words, crossed):
-    """List the squares between two rows that the contour crosses, after coding each by its corners above zero."""
+def _crossed_squares(high, low, codes, crossed):
+    """List the squares between two rows that the contour crosses; their cases are `codes[0]`."""
+    cases, flags = codes[0], codes[1]
     for j in range(high.size - 1):
-        codes[j] = high[j] | high[j + 1] << 1 | low[j] << 2 | low[j + 1] << 3
-    number = 0
-    for w in range(words.size):  # eight squares at a time: most are on one side
-        if words[w] != NONE_ABOVE and words[w] != ALL_ABOVE:
-            for j in range(8 * w, min(8 * w + 8, high.size - 1)):
-                crossed[number] = j  # kept by the count: no branch to mispredict
-                number += codes[j] != 0 and codes[j] != 15
+        cases[j] = high[j] | high[j + 1] << 1 | low[j] << 2 | low[j + 1] << 3
+    for j in range(high.size - 1):
+        flags[j] = (cases[j] != 0) & (cases[j] != 15)
+    number, words = 0, flags.view(np.uint64)
+    for w in range(words.size):  # eight squares at a time, without a branch to mispredict
+        byte = words[w]  # of 0 or 1 each, which are shifted to the bits of the lowest
+        byte |= byte >> np.uint64(7)
+        byte |= byte >> np.uint64(14)
+        byte = (byte | byte >> np.uint64(28)) & np.uint64(255)
+        for k in range(8):  # written always, kept by the count
+            crossed[number + k] = np.int32(8 * w) + BITS_SET[byte, k]
+        number += NUMBER_SET[byte]
     return number
 
 
 @kernel
-def _cross_edges(upper, lower, i, codes, crossed, edges, numbers, crossings, used):
-    """Number the crossings of the edges that the squares of a row have not in common with those seen before.
+def _cross_edges(upper, lower, i, squares, crossings):
+    """Write where the edges of a row of squares, bottom and right, are crossed: first the right of one at column -1.
 
-    Edges without a crossing are computed, too, and not counted: no branch to mispredict.
+    That is the nearest pixel (row * nx + column), or its complement when it is exactly there. Edges without a crossing
+    are computed, too: no branch to mispredict.
     """
-    columns = upper.size
-    for j in crossed:
-        crosses = int(codes[j] >> 2 ^ codes[j] >> 3) & 1
-        column = j - _share(lower[j], lower[j + 1], crosses)
-        nearest = np.rint(column)
-        crossings[used, PIXEL], crossings[used, EXACT] = (i + 1) * columns + int(nearest), nearest == column
-        numbers[edges[2] + j] = used
-        used += crosses
-    for k in range(-1, crossed.size):
-        j = crossed[k] + 1 if k >= 0 else 0
-        crosses = int((upper[j] > 0) != (lower[j] > 0))
-        row = i - _share(upper[j], lower[j], crosses)
-        nearest = np.rint(row)
-        crossings[used, PIXEL], crossings[used, EXACT] = int(nearest) * columns + j, nearest == row
-        numbers[edges[1] + j] = used
-        used += crosses
-    return used
+    columns, whole = np.int32(upper.size), upper.itemsize == 4
+    row_above, row = np.int32(max(i, 0)) * columns, np.int32(i + 1) * columns
+    nearer, exact = _nearest(upper[0], lower[0], i, whole)
+    pixel = row_above + columns * nearer
+    crossings[0, 0], crossings[0, 1] = 0, ~pixel if exact else pixel
+    for k in range(squares.size):
+        j = np.uint32(squares[k])
+        right = j + np.uint32(1)
+        nearer, exact = _nearest(lower[j], lower[right], j, whole)
+        pixel = row + np.int32(j) + nearer
+        crossings[k + 1, 0] = ~pixel if exact else pixel
+        nearer, exact = _nearest(upper[right], lower[right], i, whole)
+        pixel = row_above + np.int32(right) + columns * nearer
+        crossings[k + 1, 1] = ~pixel if exact else pixel
 
 
 @kernel
-def _share(first, second, crosses):
-    """Return minus the part of the way between two values at which level 0 is crossed."""
-    start = float(first) if crosses else 0.0
-    span = second - start if crosses else 1.0
-    return start / span
+def _nearest(first, second, place, whole):
+    """Tell which of two values, at a place and the next, is nearest (0, 1; half to even) to level 0, and if it is 0."""
+    if whole:
+        a, b = abs(first), abs(second)
+        return np.int32((a > b) | ((a == b) & (place & 1 == 1))), (a == 0) | (b == 0)
+    crosses = (first > 0) != (second > 0)
+    start = first if crosses else 0.0
+    position = place - start / (second - start if crosses else 1.0)
+    nearest = np.rint(position)
+    return np.int32(nearest - place), nearest == position
+
+
+@kernel
+def _connect(cases, squares, tops, bottoms, segments):
+    """Write the segments in the crossed squares of a row; return how many."""
+    number = 0
+    for k in range(squares.size):
+        j = np.uint32(squares[k])
+        case, bottom = cases[j], bottoms[j]
+        to_top = tops[j] - bottom - TOP
+        enters, leaves = ENTERS[case], LEAVES[case]
+        segments[number, START] = bottom + enters + (enters == TOP) * to_top
+        segments[number, END] = bottom + leaves + (leaves == TOP) * to_top
+        number += 1
+        if case == SADDLES[0] or case == SADDLES[1]:
+            segments[number, START] = bottom + (LEFT if case == SADDLES[0] else BOTTOM)
+            segments[number, END] = bottom + (BOTTOM if case == SADDLES[0] else RIGHT)
+            number += 1
+    return number
 
 
 @kernel
@@ -551,31 +618,96 @@ def _with_room(rows, used, needed):
 
 @kernel
 def _unite_corners(crossings, columns):
-    """Return the crossings' numbers, the same for all that lie exactly on one pixel."""
-    numbers = np.arange(crossings.shape[0]).astype(np.int32)
-    corners = np.zeros(2 * columns, np.int32)  # two rows are open at a time
-    for number in range(numbers.size):
-        if crossings[number, EXACT]:
-            pixel = crossings[number, PIXEL]
-            earlier = corners[pixel % corners.size]
-            if crossings[earlier, PIXEL] == pixel and crossings[earlier, EXACT]:
-                numbers[number] = earlier
-            else:
-                corners[pixel % corners.size] = number
+    """Return the crossings' numbers, the same for all that lie exactly on one pixel; leave their pixels alone."""
+    numbers = np.arange(crossings.size, dtype=np.int32)
+    corners, pixels = np.zeros(2 * columns, np.int32), np.full(2 * columns, -1)  # two rows are open at a time
+    for number in range(crossings.size):
+        if crossings[number] < 0:
+            pixel = ~crossings[number]
+            crossings[number] = pixel
+            place = pixel % corners.size
+            if pixels[place] != pixel:
+                pixels[place], corners[place] = pixel, number
+            numbers[number] = corners[place]
     return numbers
 
 
 @kernel
+def _contours(crossings, segments, columns):
+    """Return the pixels along the contours, the range of each contour, and its oldest segment."""
+    numbers = _unite_corners(crossings, columns)
+    following, preceding, clear = _link(segments, numbers)
+    if not clear:
+        following, preceding = _link_in_turn(segments, numbers)
+    none = segments.shape[0]
+    path, ranges, oldest = np.empty(2 * none, np.int32), np.empty((none, 2), np.int64), np.empty(none, np.int32)
+    place, contours = 0, 0
+    for n in range(2 * none):  # the open ones by their first segment, then the closed ones by their last
+        closed = n >= none
+        k = 2 * none - 1 - n if closed else n
+        if following[k] == USED or not closed and preceding[k] != none:
+            continue
+        if closed:
+            last, k = k, following[k]
+            following[last] = none
+        ranges[contours, 0], earliest = place, k
+        path[place] = crossings[segments[k, START]]
+        while k != none:
+            place += 1
+            segment = np.uint32(k)  # unsigned: no place counts from the end
+            path[place] = crossings[np.uint32(segments[segment, END])]
+            earliest = min(earliest, k)
+            k, following[segment] = following[segment], USED
+        place += 1
+        ranges[contours, 1], oldest[contours] = place, earliest
+        contours += 1
+    return path[:place], ranges[:contours], oldest[:contours]
+
+
+@kernel
 def _link(segments, numbers):
-    """Link the segments one after the other to the contours that begin or end there at that time."""
-    following = np.full(segments.shape[0], NONE, np.int32)
+    """Return the segment after each and before each, their number for none, and whether that is clear.
+
+    It is not where two contours begin, or end, at one point at a time. A segment within one point counts as used.
+    """
+    none = segments.shape[0]
+    following, preceding = np.full(none + 1, none, np.int32), np.full(none + 1, none, np.int32)
+    waiting = np.full((numbers.size, 2), none, np.int32)  # at each crossing: a segment that starts, one that ends
+    unclear = 0
+    for k in range(none):  # no branch to mispredict, but for a corner of exactly zero
+        start = np.uint32(numbers[np.uint32(segments[k, START])])
+        end = np.uint32(numbers[np.uint32(segments[k, END])])
+        if start == end:  # a neighbouring square passes through it
+            following[k] = USED
+            continue
+        before = waiting[start, END]
+        alone = before == none
+        following[np.uint32(before)], preceding[k] = k, before
+        unclear += alone & (waiting[start, START] != none)
+        waiting[start, START] = k if alone else none
+        waiting[start, END] = none
+        after = waiting[end, START]
+        alone = after == none
+        following[k], preceding[np.uint32(after)] = after, k
+        unclear += alone & (waiting[end, END] != none)
+        waiting[end, END] = k if alone else none
+        waiting[end, START] = none
+    return following, preceding, unclear == 0
+
+
+@kernel
+def _link_in_turn(segments, numbers):
+    """Return the same where that is not clear, by how the contours grow and merge from segment to segment."""
+    none = np.int32(segments.shape[0])
+    following, preceding = np.full(none + 1, none, np.int32), np.zeros(none + 1, np.int32)
     firsts, lasts = np.empty(segments.shape[0], np.int32), np.empty(segments.shape[0], np.int32)
     starts, ends = np.full(numbers.size, NONE, np.int32), np.full(numbers.size, NONE, np.int32)  # contours by crossing
     number = 0
     for k in range(segments.shape[0]):
         start, end = numbers[segments[k, START]], numbers[segments[k, END]]
         if start == end:
-            continue  # a corner of exactly zero: a neighbouring square passes through it
+            following[k] = USED
+            continue
         head, tail = ends[start], starts[end]
         ends[start], starts[end] = NONE, NONE
         if head == NONE:  # begins before the contour `tail`, or alone
@@ -597,29 +729,10 @@ def _link(segments, numbers):
             firsts[tail] = NONE
             starts[numbers[segments[firsts[head], START]]] = head
             ends[numbers[segments[lasts[head], END]]] = head
-    firsts = firsts[:number]
-    return following, firsts[firsts != NONE]
-
-
-@kernel
-def _along_contours(crossings, segments, following, firsts):
-    """Return the pixels along the contours, the range of each contour, and its oldest segment."""
-    path = np.empty(2 * segments.shape[0], np.int32)
-    ranges, oldest = np.empty((segments.shape[0], 2), np.int64), np.empty(segments.shape[0], np.int32)
-    place, contours = 0, 0
-    for first in firsts:
-        k = first
-        ranges[contours, 0], oldest[contours] = place, k
-        path[place] = crossings[segments[k, START], PIXEL]
-        while k != NONE:
-            place += 1
-            path[place] = crossings[segments[k, END], PIXEL]
-            oldest[contours] = min(oldest[contours], k)
-            k = following[k]
-        place += 1
-        ranges[contours, 1] = place
-        contours += 1
-    return path[:place], ranges[:contours], oldest[:contours]
+    for first in firsts[:number]:
+        if first != NONE:
+            preceding[first] = none
+    return following, preceding
 
 
 @kernel
@@ -658,25 +771,26 @@ def _step_angle(down, right):
 
 
 @kernel
-def _mask_counts(path, magnitude):
+def _mask_counts(path, field):
     """Count the mask's pixels of at least 0.2 times its largest gradient, their fragments, and all its pixels."""
-    rows, columns = magnitude.shape
-    magnitudes = magnitude.reshape(-1)
+    rows, columns = field.shape
     mask = np.zeros((rows + 2) * (columns + 2), np.uint8)  # a frame of zeros spares the tests at the edges
-    pixels, gradients = np.empty(path.size, np.int64), np.empty(path.size)
-    number, strong, largest = 0, 0, 0.0
+    pixels, framed = np.empty(path.size, np.int32), np.empty(path.size, np.uint64)
+    number = np.uint64(0)
     for pixel in path:  # written always, kept by the count: no branch to mispredict
-        framed = pixel + 2 * np.int64(np.uint32(pixel) // np.uint32(columns)) + columns + 3
-        pixels[number], gradients[number] = framed, magnitudes[pixel]
-        number += mask[framed] == 0
-        mask[framed] = 1
-    for gradient in gradients[:number]:
-        largest = max(largest, gradient)
-    for k in range(number):
-        pixels[strong] = pixels[k]
-        mask[pixels[k]] += gradients[k] >= STRONG * largest
-        strong += gradients[k] >= STRONG * largest
-    return strong, _fragments(mask, pixels[:strong], columns + 2), number
+        place = np.uint64(pixel + 2 * _row(pixel, columns) + columns + 3)
+        pixels[number], framed[number] = pixel, place
+        number += np.uint64(1) - np.uint64(mask[place])
+        mask[place] = 1
+    gradients = _gradients(field, pixels[:number])
+    smallest, strong = STRONG * gradients.max(), np.uint64(0)
+    for k in range(gradients.size):
+        kept = gradients[k] >= smallest
+        place = framed[k]
+        framed[strong] = place
+        mask[place] += kept
+        strong += np.uint64(kept)
+    return strong, _fragments(mask, framed[:strong], columns + 2), number
 
 
 @kernel
@@ -684,7 +798,7 @@ def _fragments(mask, pixels, stride):
     """Count the 8-connected components of the pixels, which are marked 2, by filling one after the other."""
     fragments = 0
     stack = np.empty(pixels.size, np.int64)
-    for pixel in pixels:
+    for pixel in pixels.view(np.int64):
         if mask[pixel] != 2:
             continue
         fragments += 1

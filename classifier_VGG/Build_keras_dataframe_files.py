@@ -4,7 +4,8 @@ Reads
     split_dir        `Train_Data_by_AR{suffix}.csv`, `Validation_...`, `Test_...` of stage 5 (29 scaled features, 0/1
                      class, flare class, file name; the published spelling `_data_by_AR` is read, too), or
     label_file       `filename,class` a line, no header, class `0` or like `C4.7` (any label but `0` is a flare), with
-    the three lists  one active-region number a line; when none of them exists, those of `split_dir` are taken
+    the three lists  one active-region number a line; when none of them exists, or stage 5 split by time, those of
+                     `split_dir` are taken
 
 Writes to `output_dir`
     Train_Data_by_AR{suffix}.csv, Validation_Data_by_AR{suffix}.csv, Test_Data_by_AR{suffix}.csv
@@ -28,8 +29,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
-from general_code.evaluation.evaluate import SPLIT_FILES, report_splits, split_file
-from general_code.evaluation.splits import assign_splits, read_region_lists, report_unlisted
+from general_code.evaluation.evaluate import SPLIT_FILES, split_file
+from general_code.evaluation.report import report_splits
+from general_code.evaluation.splits import read_region_lists, split_images
 from general_code.images.label_file import label_counts, read_label_file
 from general_code.images.names import NOT_A_NAME, parse_image_names
 from general_code.noaa.flares import FLARE_CLASS, NO_FLARE
@@ -49,7 +51,7 @@ from general_code.stage.run import (
 ## User Definitions
 class UserDefinitions(Settings):
     split_dir: Path = "results/SVM"  # folder with the tables of stage 5, or with its lists of regions
-    suffix: Suffix = ""  # of the tables' names, as in stage 5
+    suffix: Suffix = ""  # added to the tables' names, as in stage 5
     label_file: OptionalPath = ""  # labels to split by the lists; "": take the tables in split_dir
     test_ar_list: Path = "data/List_of_AR_in_Test_Data_by_AR.csv"  # regions of the test set
     validation_ar_list: Path = "data/List_of_AR_in_Validation_data_by_AR.csv"  # regions of the validation set
@@ -74,7 +76,7 @@ def main(user: UserDefinitions) -> None:
             run.counts |= label_counts(user.label_file)
         else:
             images = read_tables(tables, run)
-            run.counts |= stage_5_label_counts(user.split_dir, user.suffix)
+            run.counts |= stage_5_counts(user.split_dir, user.suffix)
         images = with_folders(images)
         for split, path in outputs.items():
             run.report(f"Writing {path}")
@@ -92,10 +94,7 @@ def split_labels(user: UserDefinitions, run: StageRun) -> pd.DataFrame:
         raise UserError(f"test_ar_list: no list of regions at '{user.test_ar_list}', nor in split_dir "
                         f"'{user.split_dir}'; run AR_Classifier_weighted.py, which draws them, or name yours")
     run.report(f"Regions of each split: {lists.source}")
-    report_unlisted(images["region"], lists, run)
-    images["split"] = assign_splits(images["region"], lists)
-    for name in images["filename"][images["split"] == ""]:
-        run.exclude(name, "region in no list", subject="images")
+    images["split"] = split_images(images, lists, run)
     images["class"] = (images["class"] != NO_FLARE).astype(np.int8)
     return images[images["split"] != ""]
 
@@ -134,12 +133,15 @@ def read_table(path: Path) -> pd.DataFrame:
     return table.assign(**{"class": (~table["class"].isin(["0", "0.0"])).astype(np.int8)})
 
 
-def stage_5_label_counts(split_dir: Path, suffix: str) -> dict[str, str | float]:
-    """Return how the labels of stage 5's tables were made; flare size "" where no sidecar tells, or several differ."""
-    statistics = [path.with_suffix("") for path in split_dir.glob("ARClassifierStats_weighted_trainvaltest_*.txt.json")]
-    found = [label_counts(path) for path in statistics
-             if (read_sidecar(path) or {}).get("settings", {}).get("suffix") == suffix]
-    return found[0] if found and all(counts == found[0] for counts in found) else {"flare_size": ""}
+def stage_5_counts(split_dir: Path, suffix: str) -> dict[str, str | float]:
+    """Return how labels and split of stage 5's tables were made: what the last run that wrote them noted, if known."""
+    paths = split_dir.glob("ARClassifierStats_weighted_trainvaltest_*.txt.json")
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+        sidecar = read_sidecar(path.with_suffix("")) or {"settings": {}, "counts": {}}
+        if sidecar["settings"].get("suffix") == suffix:
+            split = sidecar["counts"].get("split")
+            return {"flare_size": ""} | label_counts(path.with_suffix("")) | ({"split": str(split)} if split else {})
+    return {"flare_size": ""}
 
 
 def with_folders(images: pd.DataFrame) -> pd.DataFrame:

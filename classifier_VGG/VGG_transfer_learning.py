@@ -1,9 +1,9 @@
-"""Forecast flares from magnetograms by VGG16 with a new last layer (transfer learning), and evaluate the forecast.
+"""Forecast flares from magnetograms by VGG16, or another Keras application, with a new last layer (transfer learning).
 
 Reads
     train_file, validation_file, test_file    header `filename,class`; `NNNN/name` and 0/1, of stage 6
     dataset_dir        NNNN/*.fits [gauss] or NNNN/*.png (8-bit grey), rectangles from 32x32 pixels on
-    weights            Keras' own ImageNet file, a Keras model or weight file with fc1 and fc2, or random numbers
+    weights            Keras' own ImageNet file, a Keras model or weight file (VGG16's with fc1, fc2), or random numbers
     event_list         `YYYY MM DD,HHMM,NNNN,C5.7`, for the persistence rows; without it they are "not available"
 
 Writes to `output_dir`
@@ -14,23 +14,26 @@ Writes to `output_dir`
     VGGClassifierStats_trainvaltest{suffix}.txt, .json      scores of test, validation, training beside the baselines
     predictions_VGG{suffix}.csv     filename,class,probability,decision,split
     training_curves{suffix}.png, scores_VGG{suffix}.png, roc_..., reliability_...
-    cache_dir/features_*/, forecasts_*/         4096 numbers an image; in mode end_to_end log odds of a flare
+    cache_dir/features_*/, forecasts_*/         features of images (VGG16: 4096 each); in mode end_to_end log odds
+    write_features                  `filename,backbone_0001,...`, sorted: stage 5 reads it as extra_feature_file
 
 Input: FITS in gauss, resized to 224x224 (bilinear, anti-aliased), -gauss_range..gauss_range to 0..255, clipped; PNG
-levels resized the same way. mode cached: the frozen network once per image, then the head alone. mode end_to_end:
-images through the whole network in each epoch, as published. Both train the same head. Adam, cross-entropy, class
-weights 1 and N0/N1. The epoch of largest validation TSS is taken; the test images choose nothing.
+levels resized the same way; another backbone has its own size and preprocessing. mode cached: the frozen network once
+per image, then the head alone. mode end_to_end: images through the whole network in each epoch, as published. Both
+train the same head. Adam, cross-entropy, class weights 1 and N0/N1. The epoch of largest validation TSS is taken; the
+test images choose nothing.
 
 Usage
     python classifier_VGG/VGG_transfer_learning.py
     python classifier_VGG/VGG_transfer_learning.py --weights random --epochs 2
+    python classifier_VGG/VGG_transfer_learning.py --backbone ResNet50 --suffix _ResNet50 --write-features emb.csv
 
 References
     Simonyan and Zisserman 2015, arXiv:1409.1556 (VGG16); Boucheron et al. 2023, Scientific Data 10, 825.
 """
 
-import functools
 import hashlib
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,60 +42,41 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BeforeValidator, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, NonNegativeInt, PositiveFloat, PositiveInt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
-from classifier_VGG.network.inputs import InputSettings, RowCache, fill_rows, image_reader
-from classifier_VGG.network.training import (
-    Checkpoints,
-    HeadTrainer,
-    best_epoch,
-    set_scores,
-    training_figure,
-    write_history,
-)
+from classifier_VGG.network.inputs import PREPROCESSING_VERSION, InputSettings, RowCache, fill_rows, image_reader
+from classifier_VGG.network.training import Checkpoints, HeadTrainer, best_epoch, training_figure
 from classifier_VGG.network.vgg16 import (
-    FEATURES,
     MEANINGLESS,
-    PARAMETERS,
+    VGG16,
+    FrozenNetwork,
     WeightSource,
     assemble,
-    backbone_outputs,
     build_backbone,
+    find_backbone,
     flare_log_odds,
     head_digest,
     new_head,
     prepare_keras,
-    require_features,
     weight_source,
 )
-from general_code.evaluation.evaluate import (
-    calibrate,
-    evaluate_forecast,
-    flare_text,
-    forecast_rows,
-    report_splits,
-    split_file,
-)
-from general_code.evaluation.report import save_figure, write_evaluation
+from general_code.evaluation.evaluate import calibrate, evaluate_forecast, forecast_rows, split_file
+from general_code.evaluation.report import FigureFormat, report_splits, save_figure, write_evaluation
 from general_code.evaluation.scores import format_score
-from general_code.images.label_file import (
-    label_counts,
-    label_size,
-    label_window_hours,
-    match_images,
-    read_image_lists,
-)
+from general_code.images.label_file import label_counts, label_target, match_images, read_image_lists
 from general_code.noaa.flares import optional_event_list
 from general_code.stage.files import (
     UserError,
     atomic_path,
+    atomic_write,
     counted,
     is_set,
     refuse_inputs,
     require_folder,
     require_free_space,
+    require_output,
 )
 from general_code.stage.run import (
     Jobs,
@@ -112,7 +96,9 @@ if TYPE_CHECKING:  # Keras takes seconds to import: the functions of the network
     import keras
 
 PathText = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
-MODEL_BYTES = 1.1 * 4 * PARAMETERS  # of the saved model, generously
+MODEL_BYTES = 4.4  # of the saved model, a parameter
+FEATURE_BYTES = 12  # of a feature as text
+ROWS_A_TIME = 4096  # of features to write
 
 
 ## User Definitions
@@ -123,20 +109,24 @@ class UserDefinitions(Settings):
     dataset_dir: Path = "data/dataset"  # folder of NNNN/name
     image_format: Literal["fits", "png"] = "fits"  # extension of the images
     suffix: Suffix = ""  # added to the names of the outputs
-    weights: PathText = "imagenet"  # of VGG16: imagenet, path of a file, or random (scores mean nothing)
+    backbone: str = "VGG16"  # an application of Keras by name, as ResNet50 or EfficientNetV2B0, cut before its classes
+    weights: PathText = "imagenet"  # backbone: imagenet, path of a file, or random (scores mean nothing)
     mode: Literal["cached", "end_to_end"] = "cached"  # network once per image, or in every epoch as published
     backend: Literal["tensorflow", "torch", "jax"] = "tensorflow"  # what Keras computes with: requirements-gpu.txt
     extract_dtype: Literal["float32", "bfloat16"] = "float32"  # arithmetic of the frozen network
+    extract_batch: NonNegativeInt = 0  # images through the frozen network at a time; 0: 64 on a CPU, 256 on a GPU
     cache_dtype: Literal["float32", "float16"] = "float32"  # mode cached only: 16 or 8 kB an image on disk
+    write_features: OptionalPath = ""  # mode cached only: file for the features, to train stage 5 with; "": none
     event_list: OptionalPath = "data/eventList.txt"  # flares for the persistence rows; "": none
     output_dir: Path = "results/VGG"  # folder of all outputs
     cache_dir: Path = "results/VGG/cache"  # folder of features, or of the log odds of a forecast
     epochs: PositiveInt = 5  # passes over the training images
     batch_size: PositiveInt = 64  # images a step
-    learning_rate: PositiveFloat = 0.001  # of Adam
-    seed: Seed = 0  # of head, order, bootstrap and random weights
+    learning_rate: PositiveFloat = 0.001  # step size of Adam
+    seed: Seed = 0  # random numbers of head, order, bootstrap and weights
     gauss_range: PositiveFloat = 5978.7  # FITS only: field that becomes 255; minus it becomes 0 [G]
     n_jobs: Jobs = -1  # threads that read images; -1: all cores
+    figure_format: FigureFormat = "png"  # png, pdf or svg; figures that earlier runs left in another format stay
 ## End User Definitions
 
 
@@ -147,14 +137,17 @@ def main(user: UserDefinitions) -> None:
     inputs = [*lists.values(), user.dataset_dir, user.event_list]
     inputs += [Path(user.weights).expanduser()] if user.weights not in ("imagenet", "random") else []
     refuse_inputs(outputs.values(), inputs)
+    if is_set(user.write_features):
+        require_feature_file(user, inputs, outputs)
     with stage_run(user, output=outputs["model"], inputs=inputs) as run:
         images = read_images(user, lists, run)
         run.report(prepare_keras(user.backend))
         run.report(settings_text(user))
         source = choose_weights(user, run)
         if not outputs["model"].exists():
-            require_free_space(user.output_dir, MODEL_BYTES, "the model")
-        with open_mode(user, images, source, run) as (trainer, usable):
+            require_free_space(user.output_dir, MODEL_BYTES * source.backbone.parameters, "the model")
+        network = FrozenNetwork(lambda: build_backbone(source, user.extract_dtype), user.extract_batch, run.report)
+        with open_mode(user, images, source, network, run) as (trainer, usable):
             images = images[usable]
             report_splits(images["region"], images["class"], images["split"], run)
             require_both_classes(images, int((~usable).sum()))
@@ -163,9 +156,9 @@ def main(user: UserDefinitions) -> None:
             run.report(choice)
             head = checkpoints.load(best)
             rows = forecast(user, head, images, source, trainer=trainer, run=run)
-        write_history(outputs["history"], checkpoints.history)
-        save_figure(training_figure(checkpoints.history, best, figure_title(choice, source)),
-                    outputs["training_curves"])
+        checkpoints.write_history(outputs["history"])
+        title = "\n".join([*[MEANINGLESS] * source.random, choice.replace("; the", "\nThe", 1)])
+        save_figure(training_figure(checkpoints.history, best, title), outputs["training_curves"])
         evaluate(user, rows, source, train_file=lists["training"], choice=choice, run=run)
         run.count("best_epoch", best)
         # last: until the sidecar is written at the end of the run, the earlier calibration stands beside the model
@@ -186,20 +179,29 @@ def output_files(user: UserDefinitions) -> dict[str, Path]:
     """Return the outputs but the heads, by what they hold."""
     suffix = user.suffix
     names = {"model": f"VGG_model{suffix}.keras", "history": f"history{suffix}.csv",
-             "training_curves": f"training_curves{suffix}.png",
+             "training_curves": f"training_curves{suffix}.{user.figure_format}",
              "statistics": f"VGGClassifierStats_trainvaltest{suffix}.txt",
              "statistics JSON": f"VGGClassifierStats_trainvaltest{suffix}.json",
              "predictions": f"predictions_VGG{suffix}.csv"}
-    names |= {figure: f"{figure}_VGG{suffix}.png" for figure in ("scores", "roc", "reliability")}
+    names |= {figure: f"{figure}_VGG{suffix}.{user.figure_format}" for figure in ("scores", "roc", "reliability")}
     return {key: user.output_dir / name for key, name in names.items()}
+
+
+def require_feature_file(user: UserDefinitions, inputs: list[Path], outputs: dict[str, Path]) -> None:
+    """Raise UserError, hours before the features are there, unless they can be written to `write_features`."""
+    if user.mode != "cached":
+        raise UserError("write_features: mode end_to_end keeps no features; set --mode cached")
+    require_output(user.write_features, inputs)
+    if os.path.realpath(user.write_features) in map(os.path.realpath, outputs.values()):
+        raise UserError(f"write_features: '{user.write_features}' is another output of this stage; name another file")
 
 
 def settings_text(user: UserDefinitions) -> str:
     """Return a line that names the settings of this run."""
     images = f"FITS images (+-{user.gauss_range:g} G)" if user.image_format == "fits" else "PNG images"
     kept = f", features kept in {user.cache_dtype} in {user.cache_dir}" if user.mode == "cached" else ""
-    return (f"Mode {user.mode}: {images} in batches of {user.batch_size}, network in {user.extract_dtype}{kept}; "
-            f"{user.epochs} epochs of Adam, learning rate {user.learning_rate:g}, seed {user.seed}")
+    return (f"Mode {user.mode}: {images}, {user.backbone} in {user.extract_dtype}{kept}; {user.epochs} epochs of Adam "
+            f"in batches of {user.batch_size}, learning rate {user.learning_rate:g}, seed {user.seed}")
 
 
 # ---------------------------------------------------------------------------- images and weights
@@ -211,7 +213,7 @@ def read_images(user: UserDefinitions, lists: dict[str, Path], run: StageRun) ->
     images = read_image_lists(lists, run)
     for split, path in lists.items():
         run.report(f"{split} images: {int((images['split'] == split).sum()):,} in {path}")
-    run.report(f"Flares: {flare_text(label_size(lists['training']), label_window_hours(lists['training']))}")
+    run.report(f"Flares: {label_target(lists['training']).text()}")
     run.counts |= label_counts(lists["training"])
     require_both_classes(images, 0)  # before the long way through the network, and again after it
     images = match_images(images, user.dataset_dir, user.image_format, run)
@@ -236,8 +238,8 @@ def require_both_classes(images: pd.DataFrame, excluded: int) -> None:
 
 def choose_weights(user: UserDefinitions, run: StageRun) -> WeightSource:
     """Find the backbone's weights, and warn when they are random."""
-    source = weight_source(user.weights, user.seed, run.report)
-    run.report(f"Weights of VGG16: {source.description}")
+    source = weight_source(user.weights, user.seed, run.report, find_backbone(user.backbone))
+    run.report(f"Weights of {user.backbone}: {source.description}")
     if source.random:
         run.report(MEANINGLESS)
     run.counts |= {"weights": source.description, "weights_digest": source.digest,
@@ -248,36 +250,60 @@ def choose_weights(user: UserDefinitions, run: StageRun) -> WeightSource:
 # ---------------------------------------------------------------------------- training
 
 
-def input_settings(user: UserDefinitions) -> InputSettings:
+def input_settings(user: UserDefinitions, source: WeightSource, batch_size: int) -> InputSettings:
     """Return how images are read."""
-    return InputSettings(user.dataset_dir, user.image_format, user.gauss_range, user.batch_size,
-                         resolve_jobs(user.n_jobs))
+    return InputSettings(user.dataset_dir, user.image_format, user.gauss_range, batch_size, resolve_jobs(user.n_jobs),
+                         pixels=source.backbone.pixels)
 
 
 def network_settings(user: UserDefinitions, source: WeightSource) -> dict[str, Any]:
     """Return what the features of an image depend on."""
-    return {"weights": source.digest, **input_settings(user).preprocessing, "extract_dtype": user.extract_dtype}
+    settings = {"weights": source.digest, "image_format": user.image_format,
+                "preprocessing_version": PREPROCESSING_VERSION, "extract_dtype": user.extract_dtype}
+    if user.image_format == "fits":
+        settings["gauss_range"] = user.gauss_range
+    if source.backbone != VGG16:  # what was computed before there was a choice stays valid
+        settings["backbone"] = source.backbone.name
+    return settings
 
 
 @contextmanager
-def open_mode(user: UserDefinitions, images: pd.DataFrame, source: WeightSource,
+def open_mode(user: UserDefinitions, images: pd.DataFrame, source: WeightSource, network: FrozenNetwork,
               run: StageRun) -> Iterator[tuple[HeadTrainer, np.ndarray]]:
     """Yield what trains and forecasts as `mode` says, and which images can be used (bool, one an image).
 
     The cache stays open and locked meanwhile; the network is only built when there is something to compute.
     """
-    settings, classes = input_settings(user), images["class"].to_numpy()
-    network = functools.cache(lambda: build_backbone(source, user.extract_dtype))
+    settings, classes = input_settings(user, source, network.images), images["class"].to_numpy()
     if user.mode == "cached":
         identity = {"kind": "features", **network_settings(user, source)}
-        with RowCache(user.cache_dir, identity, FEATURES, user.cache_dtype) as cache:
-            rows = fill_rows(images, cache, settings,
-                             lambda grey: require_features(backbone_outputs(network(), grey)), run)
+        with RowCache(user.cache_dir, identity, source.backbone.features, user.cache_dtype) as cache:
+            rows = fill_rows(images, cache, settings, network, run)
             values = cache.values()
+            if is_set(user.write_features):
+                write_feature_file(user.write_features, images["filename"], values, rows, run)
             yield HeadTrainer(lambda places: values[rows[places]], classes, user.batch_size, run), rows >= 0
     else:
         read, usable = image_reader(images, settings, run)
         yield HeadTrainer(read, classes, user.batch_size, run, network), usable
+
+
+def write_feature_file(path: Path, names: pd.Series, values: np.ndarray, rows: np.ndarray, run: StageRun) -> None:
+    """Write the features of images (those whose row in `values` is not -1), by name, for stage 5."""
+    import pyarrow
+    from pyarrow import csv
+
+    chosen, width = names[rows >= 0].sort_values(), values.shape[1]
+    run.report(f"Writing {path}: {width:,} features of {counted(len(chosen), 'images')}")
+    require_free_space(path.parent, len(chosen) * width * FEATURE_BYTES, "the features")
+    columns = [f"backbone_{number:04d}" for number in range(1, width + 1)]
+    schema = pyarrow.schema([("filename", pyarrow.string()), *((name, pyarrow.float32()) for name in columns)])
+    options = csv.WriteOptions(quoting_style="none", quoting_header="none")
+    with atomic_write(path, "wb") as file, csv.CSVWriter(file, schema, write_options=options) as writer:
+        for start in range(0, len(chosen), ROWS_A_TIME):
+            some = chosen[start:start + ROWS_A_TIME]
+            features = values[rows[some.index]].astype(np.float32)
+            writer.write_table(pyarrow.table([some.tolist(), *features.T], schema=schema))
 
 
 def train(user: UserDefinitions, images: pd.DataFrame, source: WeightSource, trainer: HeadTrainer,
@@ -291,14 +317,14 @@ def train(user: UserDefinitions, images: pd.DataFrame, source: WeightSource, tra
     if (old := user.output_dir / f"training{user.suffix}.json").exists():
         run.report(f"{old} and its heads: made by version 0.2.0; not used, remove them")
     checkpoints = Checkpoints(user.output_dir / f"VGG_training{user.suffix}", settings)
-    head = checkpoints.resume(user.epochs, run) or new_head(FEATURES, user.seed, user.learning_rate)
+    head = checkpoints.resume(user.epochs, run)
+    head = head or new_head(source.backbone.features, user.seed, user.learning_rate)
     for epoch in range(len(checkpoints.history) + 1, user.epochs + 1):
-        record = trainer.train_epoch(head, training.index.to_numpy(), user.seed, epoch)
-        after = set_scores(validation["class"].to_numpy(), trainer.log_odds(head, validation.index.to_numpy()))
-        checkpoints.save(head, record | {f"val_{name}": value for name, value in after.items()})
+        record = trainer.record(head, training.index.to_numpy(), validation.index.to_numpy(), user.seed, epoch)
+        checkpoints.save(head, record)
         run.report(f"epoch {epoch} of {user.epochs}: loss {format_score(record['loss'], 4)}, TSS "
-                   f"{format_score(record['TSS'])}; validation: loss {format_score(after['loss'], 4)}, TSS "
-                   f"{format_score(after['TSS'])}, HSS {format_score(after['HSS'])}")
+                   f"{format_score(record['TSS'])}; validation: loss {format_score(record['val_loss'], 4)}, TSS "
+                   f"{format_score(record['val_TSS'])}, HSS {format_score(record['val_HSS'])}")
     return checkpoints
 
 
@@ -317,11 +343,11 @@ def forecast(user: UserDefinitions, head: "keras.Model", images: pd.DataFrame, s
     if user.mode == "cached":
         log_odds = trainer.log_odds(head, images.index.to_numpy())
     else:
-        network = functools.cache(lambda: build_backbone(source, user.extract_dtype))
+        network = trainer.backbone
         identity = {"kind": "forecasts", **network_settings(user, source), "head": head_digest(head)}
         with RowCache(user.cache_dir, identity, 1, "float64") as cache:
-            rows = fill_rows(images, cache, input_settings(user), lambda grey: flare_log_odds(
-                head, backbone_outputs(network(), grey))[:, np.newaxis], run)
+            rows = fill_rows(images, cache, input_settings(user, source, network.images),
+                             lambda grey: flare_log_odds(head, network(grey))[:, np.newaxis], run)
             log_odds = cache.values()[rows[rows >= 0], 0]
         lost = images["split"][rows < 0]
         images = images[rows >= 0]
@@ -332,24 +358,20 @@ def forecast(user: UserDefinitions, head: "keras.Model", images: pd.DataFrame, s
                          images["split"].to_numpy())
 
 
-def figure_title(choice: str, source: WeightSource) -> str:
-    """Return the message of the training curves."""
-    return "\n".join([*[MEANINGLESS] * source.random, choice.replace("; the", "\nThe", 1)])
-
-
 def evaluate(user: UserDefinitions, rows: pd.DataFrame, source: WeightSource, train_file: Path, choice: str,
              run: StageRun) -> None:
     """Evaluate the forecast as every forecast is; write predictions, statistics and figures."""
     run.report("Scores with bootstrap over regions")
     rows, calibration = calibrate(rows)
-    remarks = [MEANINGLESS] if source.random else []
-    report = evaluate_forecast(rows, forecast="VGG16, RANDOM WEIGHTS" if source.random else "VGG16",
-                               decision_rule="decision at 0.5", calibration=calibration,
-                               flare_size=label_size(train_file),
-                               events=optional_event_list(user.event_list, run), remarks=[*remarks, choice],
-                               seed=user.seed, window_hours=label_window_hours(train_file))
-    run.counts |= {"flare_size": report["flare_size"], "calibration": report["calibration"]}
-    write_evaluation(report, rows, output_files(user)["statistics"], f"VGG{user.suffix}", run)
+    target, split = label_target(train_file), (read_sidecar(train_file) or {"counts": {}})["counts"].get("split", "")
+    remarks = [text for text in (split, MEANINGLESS * source.random, choice) if text]
+    name = f"{user.backbone}, RANDOM WEIGHTS" if source.random else user.backbone
+    report = evaluate_forecast(rows, forecast=name, decision_rule="decision at 0.5", calibration=calibration,
+                               target=target, remarks=remarks, seed=user.seed,
+                               events=optional_event_list(user.event_list, run, flare_scale=target.scale))
+    run.counts |= {"flare_size": report["flare_size"], "calibration": report["calibration"], "split": split}
+    write_evaluation(report, rows, output_files(user)["statistics"], f"VGG{user.suffix}", run,
+                     figure_format=user.figure_format)
 
 
 def save_model(user: UserDefinitions, source: WeightSource, head: "keras.Model", path: Path, run: StageRun) -> None:
@@ -360,7 +382,7 @@ def save_model(user: UserDefinitions, source: WeightSource, head: "keras.Model",
         run.counts |= {name: earlier.get(name) for name in ("model_made_of", "parameters")}
         run.report(f"Model in {path}: unchanged, of this head and these weights")
         return
-    require_free_space(path.parent, MODEL_BYTES, "the model")
+    require_free_space(path.parent, MODEL_BYTES * source.backbone.parameters, "the model")
     model = assemble(build_backbone(source, user.extract_dtype), head)
     with atomic_path(path) as temporary:
         model.save(temporary)

@@ -66,7 +66,7 @@ class UserDefinitions(Settings):
     image_dir: Path = "data/active_regions"  # gets a folder NNNN for each region, and the ledger
     email: Email = ""  # address registered with JSOC; needed unless dry_run
     route: Literal["drms", "browser"] = "drms"  # through the drms package, or JSOC's export page in Chromium
-    base_url: WebAddress = "http://jsoc.stanford.edu"  # of JSOC
+    base_url: WebAddress = "http://jsoc.stanford.edu"  # address of JSOC
     srs_dir: OptionalPath = "data/SRS"  # region summaries: positions when JSOC's table of regions has none
     series: Series = "hmi.M_720s"  # full-disk line-of-sight magnetograms; generate_dataset.py reads hmi.M_720s only
     patch_pixels: PositiveInt = 600  # width and height of the cut-outs [pixels]

@@ -18,9 +18,14 @@ Writes
                  `dataset_summary.png` (`dataset_summary_NAME.png` beside another label file than Labels.txt),
                  `nan_counts.txt` (so that no image is read twice)
 
-A flare counts for an image of its region when 0 < t_max - t_image < flare_window_hours and its peak flux is at least
-flare_size. Image times are TAI, flare times UTC (34 to 37 s behind): compared as they stand, as in the published
-labels. On days without a row in the summaries, positions are interpolated between the region's neighbouring rows.
+A flare counts for an image of its region when 0 < t_max - t_image - latency_minutes < flare_window_hours and its peak
+flux is at least flare_size. Image times are TAI, flare times UTC (34 to 37 s behind): compared as they stand, as in the
+published labels. On days without a row in the summaries, positions are interpolated between the region's neighbouring
+rows.
+
+NOAA reported the classes of GOES-8 to GOES-15, until December 2019, at 0.7 of today's. On the "modern" flare_scale they
+are divided by that: C1.0 is labelled C1.4, and B7.0 is C1.0. The satellite decides, which event_list then holds as a
+fifth field, `G15`; where it is not known, the date does. Classes in event_list are always as reported.
 
 Usage
     python general_code/generate_dataset.py
@@ -41,15 +46,16 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from general_code.dataset.contents import find_images, label_dataset, report_contents, select_images
 from general_code.dataset.pixels import PngSettings, screen_images, transfer_images
+from general_code.images.label_file import FlareTarget
 from general_code.images.magnetograms import report_remarks
 from general_code.images.names import list_images, where_images_are
 from general_code.noaa.archive import read_summary_archive
 from general_code.noaa.event_list import obtain_event_list
-from general_code.noaa.flares import FlareSize
+from general_code.noaa.flares import AS_REPORTED, MODERN, FlareScale, FlareSize, on_scale, report_scale
 from general_code.stage.files import UserError, is_set, remove_leftovers, require_folder, require_free_space, write_csv
 from general_code.stage.run import (
     Jobs,
@@ -74,11 +80,13 @@ class UserDefinitions(Settings):
     dataset_dir: Path = "data/dataset"  # the data set to write
     label_file: Path = "data/Labels.txt"  # the labels to write
     flare_size: FlareSize = "C1.0"  # smallest flare that counts [GOES class]
-    flare_window_hours: PositiveFloat = 24.0  # how long after the image a flare counts [h]
+    flare_window_hours: PositiveFloat = 24.0  # length of the window in which a flare counts [h]
+    latency_minutes: NonNegativeFloat = 0.0  # from the image to the begin of the window [min]
+    flare_scale: FlareScale = "as_reported"  # class scale; "modern": those of GOES-15 and earlier divided by 0.7
     max_latitude_deg: PositiveFloat = 60.0  # regions this far from the equator or farther are excluded [deg]
     max_longitude_deg: PositiveFloat = 60.0  # regions this far from the central meridian or farther are excluded [deg]
     max_nans: NonNegativeInt = 0  # images with more NaN pixels are excluded [pixels]
-    image_format: Literal["fits", "png"] = "fits"  # of the data set; png: resized, 8-bit grey
+    image_format: Literal["fits", "png"] = "fits"  # format of the data set; png: resized, 8-bit grey
     png_pixels: PositiveInt = 224  # width and height of a PNG [pixels]
     png_gauss_per_level: PositiveFloat = 25.0  # width of a grey level of a PNG, 128 is 0 G [G]
     transfer: Literal["hardlink", "copy", "symlink", "none"] = "hardlink"  # into the data set; none: labels only
@@ -94,23 +102,29 @@ def main(user: UserDefinitions) -> None:
     inputs = [user.image_dir, user.srs_dir, user.events_dir, user.event_list]
     with stage_run(user, output=user.label_file, inputs=inputs) as run, output_lock(user.dataset_dir):
         images = name_images(user, run)
-        events = obtain_event_list(user.event_list, user.events_dir, user.as_published, run)
+        events = obtain_event_list(user.event_list, user.events_dir, user.as_published, run,
+                                   satellites=user.flare_scale == MODERN)
         run.exclude_all(events.problems)
+        report_scale([events], user.flare_scale, run)
+        events = on_scale(events, user.flare_scale)
         images = select_by_position(images, user, run)
         images = provide_images(images, user, run)
-        labelled = label_dataset(images, events, user.flare_size, user.flare_window_hours, user.as_published,
-                                 run=run)
+        target = FlareTarget(user.flare_size, user.flare_window_hours, user.latency_minutes, user.flare_scale)
+        labelled = label_dataset(images, events, target, user.as_published, run)
         write_csv(user.label_file, labelled[["name", "flare_class"]], header=False)
         report_other_images(labelled, user, run)
         others = "" if user.label_file.stem == "Labels" else f"_{user.label_file.stem}"
         figure = user.label_file.with_name(f"dataset_summary{others}.png")
-        contents = report_contents(labelled, f"flare >= {user.flare_size} within {user.flare_window_hours:g} h", figure,
-                                   run)
+        contents = report_contents(labelled, target, figure, run)
         run.report(f"Wrote {user.label_file}: {contents}; figure {figure}")
 
 
 def check_places(user: UserDefinitions) -> None:
-    """Raise UserError for outputs that stand in the way of inputs or of each other."""
+    """Raise UserError for settings that exclude each other, and outputs in the way of inputs or of each other."""
+    if user.as_published and (user.latency_minutes or user.flare_scale != AS_REPORTED):
+        raise UserError(f"as_published: the published labels have no latency and the classes as reported, got "
+                        f"latency_minutes {user.latency_minutes:g} and flare_scale {user.flare_scale}; leave them at "
+                        f"0 and {AS_REPORTED}, or as_published at False")
     require_folder(user.srs_dir, "srs_dir")
     dataset = os.path.realpath(user.dataset_dir)
     if user.dataset_dir.exists() and not user.dataset_dir.is_dir():

@@ -17,12 +17,14 @@ Usage
     python general_code/run_example.py --work-dir results/example
 """
 
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # repository root
 
@@ -74,6 +76,9 @@ WITH_ACTIVITY = [
     "\"activity features=results/SVM/predictions_linear_activity.csv\" "
     "\"both=results/SVM/predictions_linear_both.csv\"",
 ]
+REPORT = "general_code/Report.py"
+STATISTICS = "results/SVM/ARClassifierStats_weighted_trainvaltest_linear{}.json"
+INPUTS = {"image features": "", "activity features": "_activity", "both": "_both"}  # with the suffix of their files
 FIGURES = ("dataset_summary", "contact_sheet", "scores", "roc", "reliability", "feature_weights", "training_curves",
            "comparison")
 
@@ -86,15 +91,15 @@ def main(user: UserDefinitions) -> None:
         archive = require_folder(user.archive, "archive").resolve()
         folder = WorkFolder(user.work_dir, str(archive))
         folder.copy_archive(archive, ["active_regions"])
-        folder.run([PARSE, *LABEL_AND_CLASSIFY, *NETWORK_ON_FITS, *WITH_ACTIVITY])
+        folder.run([PARSE, *LABEL_AND_CLASSIFY, *NETWORK_ON_FITS, *WITH_ACTIVITY, REPORT])
     else:
         folder = WorkFolder(user.work_dir, "a simulated archive")
         folder.run([SIMULATE])
         copy_simulated_archive(folder)
         with export_service(folder) as url:
             folder.run([PARSE_SIMULATED, DOWNLOAD.format(url=url)])
-        folder.run([*LABEL_AND_CLASSIFY, *NETWORK_ON_PNG, *WITH_ACTIVITY])
-    print_results(user.work_dir, time.monotonic() - start)
+        folder.run([*LABEL_AND_CLASSIFY, *NETWORK_ON_PNG, *WITH_ACTIVITY, REPORT])
+    print_results(user.work_dir, time.monotonic() - start, simulated=not is_set(user.archive))
 
 
 def copy_simulated_archive(folder: WorkFolder) -> None:
@@ -120,14 +125,41 @@ def export_service(folder: WorkFolder) -> Iterator[str]:
         folder.show("kill $!")
 
 
-def print_results(work_dir: Path, seconds: float) -> None:
-    """Print where results and figures are."""
+def print_results(work_dir: Path, seconds: float, simulated: bool) -> None:
+    """Print where results and figures are, and what they mean."""
     print("\nEach step above is a command, shown after a $: pasted in the same order, with .venv activated, these\n"
           "commands do the same.")
     print(f"\nThe pipeline ran from region summaries to forecasts in {seconds / 60:.1f} minutes. Its results:")
     figures = [path for path in work_dir.rglob("*.png") if path.name.startswith(FIGURES)]
     for path in [*sorted(figures), *sorted(work_dir.glob("results/*/*Stats*.txt"))]:
         print(f"  {path}")
+    print("\nWhat they mean:")
+    if simulated:
+        print("- The Sun of this run is simulated: the scores show that the pipeline works, not how well flares can be "
+              "forecast.")
+    tests = {inputs: json.loads(path.read_text(encoding="utf-8"))["splits"]["test"] for inputs, suffix in INPUTS.items()
+             if (path := work_dir / STATISTICS.format(suffix)).is_file()}
+    if tests:
+        print(f"- {comparison_with_rules(tests)}")
+    print("- VGG16 ran with random weights, to keep this short: its scores mean nothing.\n"
+          f"All of it on one page, for a browser: {work_dir / 'results' / 'report.html'}")
+
+
+def comparison_with_rules(tests: dict[str, dict[str, Any]]) -> str:
+    """Say in a sentence how the SVMs and the best rule do on the test images, of which the statistics are given."""
+    skill = {inputs: next(iter(test["forecasts"].values()))["TSS"] for inputs, test in tests.items()}
+    first = next(iter(tests.values()))
+    rules = {name: row["TSS"] for name, row in first["forecasts"].items() if name in first["differences"]
+             and isinstance(row, dict)}
+    rule = max(rules, key=rules.__getitem__)
+    lowest = {inputs: test["differences"][rule]["intervals"]["TSS"][0] for inputs, test in tests.items()}
+    better = [inputs for inputs, low in lowest.items() if isinstance(low, float) and low > 0]
+    end = f"{' and '.join(better) or 'none'} significantly above it"
+    if not any(isinstance(low, float) for low in lowest.values()):
+        end = f"{first['regions']} regions are too few to tell which is better"
+    return ("TSS of the linear SVM on the test images: "
+            + ", ".join(f"{value:.3f} from {inputs}" for inputs, value in skill.items())
+            + f"; the best simple rule, {rule}, reaches {rules[rule]:.3f}; {end}.")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class UserDefinitions(Settings):
     cadence_hours: Annotated[float, Field(ge=0.2)] = 6.0  # time from image to image of a region [h]
     first_date: Day = "20300101"  # first day of the archive (YYYYMMDD)
     first_region: PositiveInt = 9001  # NOAA number of the first region; the others follow
-    seed: Seed = 0  # of everything that is drawn
+    seed: Seed = 0  # random numbers of everything that is drawn
     n_jobs: Jobs = -1  # worker processes; -1 = all cores
 ## End User Definitions
 

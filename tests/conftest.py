@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from general_code.evaluation import scores
 from general_code.stage.run import StageRun
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -43,4 +44,5 @@ def run() -> StageRun:
 @pytest.fixture
 def few_regions(monkeypatch):
     """Intervals for the few regions of small made-up sets."""
-    monkeypatch.setattr("general_code.evaluation.scores.MIN_REGIONS", 2)
+    monkeypatch.setattr(scores, "MIN_REGIONS", 2)
+    monkeypatch.setattr(scores, "fewest_flaring", lambda *_: dict.fromkeys(scores.FEWEST_FLARING, 2))

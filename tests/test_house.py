@@ -35,8 +35,9 @@ WORDS = {  # house.md's list: what a native speaker would not write
     r"\bsurely\b": "significantly", r"\bcannot be told from\b": "no significant difference from",
     r"\btold from\b": "", r"\bare borne\b": "retry policy", r"\bbring a region\b": "download a region",
     r"\bwithout use\b": "used", r"\bmachines?\b(?=.*(svm|SVM|classif))": "classifier"}
-SIZES = {"modules": 75, "lines": 16_500, "imports between files": 280, "share of docstrings": 0.30,
-         "lines of tests": 13_000, "lines of README": 170}
+# 16,500 and 13,000 before splits by time, latency and scale, official forecasters, backbones and the page of a run
+SIZES = {"modules": 75, "lines": 18_800, "imports between files": 280, "share of docstrings": 0.30,
+         "lines of tests": 14_700, "lines of README": 170}
 FILES_OPENED = {"classifier_SVM.BuildMasterFeatureSet_mp": 12, "classifier_SVM.AR_Classifier_weighted": 20,
                 "classifier_VGG.VGG_transfer_learning": 15}
 

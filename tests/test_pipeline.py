@@ -4,7 +4,7 @@ import csv
 import re
 from pathlib import Path
 
-from general_code.images.label_file import label_size
+from general_code.images.label_file import label_target
 from general_code.stage.work_folder import WorkFolder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -16,6 +16,7 @@ COMMANDS = [
     "classifier_SVM/AR_Classifier_weighted.py --test-percent 25 --validation-percent 25",
     "classifier_VGG/Build_keras_dataframe_files.py",
     "classifier_VGG/VGG_transfer_learning.py --weights random --epochs 2",
+    "general_code/Report.py",
 ]
 
 
@@ -37,7 +38,7 @@ def test_the_stages_find_each_others_files_with_no_path_set(tmp_path):
     assert {row[31] for row in features} == set(labels)
     assert all(row[30] == labels[row[31]] and row[29] == str(int(row[30] != "0")) for row in features)
 
-    assert {label_size(results / name) for name in ("features.csv", "VGG/Train_Data_by_AR.csv")} == {"C1.0"}
+    assert {label_target(results / name).size for name in ("features.csv", "VGG/Train_Data_by_AR.csv")} == {"C1.0"}
 
     splits = {split: {row[31] for row in rows(results / "SVM" / f"{split}_Data_by_AR.csv")}
               for split in ("Train", "Validation", "Test")}
@@ -57,3 +58,7 @@ def test_the_stages_find_each_others_files_with_no_path_set(tmp_path):
         assert {Path(row[0]).name for row in table[1:]} == set(labels)
     scores = (results / "SVM" / "ARClassifierStats_weighted_trainvaltest_linear.txt").read_text()
     assert all(re.search(rf"\b{score}\b", scores) for score in ("TPR", "TNR", "TSS", "HSS"))
+
+    page = (results / "report.html").read_text()
+    assert all(name in page for name in ("linear SVM", "VGG16", "roc_VGG.png", "total unsigned flux"))
+    assert rows(results / "report.html.excluded.csv") == [["input", "reason", "detail"]], "all that is there is read"

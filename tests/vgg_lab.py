@@ -6,8 +6,10 @@
 import keras
 import numpy as np
 import pytest
+from keras.applications.vgg16 import preprocess_input  # noqa: F401  looked for beside the application
 
 from classifier_VGG import VGG_transfer_learning as stage
+from classifier_VGG.network import vgg16
 from classifier_VGG.network.vgg16 import build_backbone, weight_source
 from general_code.images.magnetograms import gauss_to_grey, write_magnetogram, write_png
 from general_code.images.names import dataset_name
@@ -39,13 +41,15 @@ def narrow_vgg16(weights=None, input_tensor=None, classes=1000, include_top=True
 def narrow(patch):
     """Replace the full network."""
     patch.setattr(keras.applications, "VGG16", narrow_vgg16)
-    patch.setattr(stage, "FEATURES", WIDTH)
+    narrower = vgg16.VGG16._replace(features=WIDTH)
+    patch.setattr(vgg16, "VGG16", narrower)
+    patch.setattr(stage, "VGG16", narrower)
     patch.setattr("general_code.evaluation.scores.MIN_REGIONS", 1)  # these sets are small
 
 
 def random_backbone(seed, dtype="float32"):
     """Return the network with weights drawn by a seed."""
-    return build_backbone(weight_source("random", seed, print), dtype)
+    return build_backbone(weight_source("random", seed, print, vgg16.VGG16), dtype)
 
 
 def bipole(strength, rng):

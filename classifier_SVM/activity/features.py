@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from general_code.noaa.archive import RECURRENCE_DAYS, EventArchive
-from general_code.noaa.flares import EventList, peak_flux
+from general_code.noaa.flares import AS_REPORTED, EventList, on_scale, peak_flux, scaled_class
 from general_code.noaa.regions import KEY_BITS, region_codes, region_time_keys, rotation_rate
 from general_code.noaa.reports import SummaryRow
 from general_code.stage.run import Problem
@@ -113,10 +113,21 @@ class Flares(NamedTuple):
         return Flares(*(column[chosen] for column in self))
 
 
-def flares_of_reports(archive: EventArchive, delay_minutes: float) -> tuple[Flares, list[Problem]]:
+def flares_of_reports(archive: EventArchive, delay_minutes: float,
+                      flare_scale: str = AS_REPORTED) -> tuple[Flares, list[Problem]]:
     """Return the flares of event reports by the time at which they became public, and those that nobody can time.
 
     A flare is public at its end, one without an end `delay_minutes` after its maximum; repeated rows count once.
+
+    Parameters
+    ----------
+    archive, delay_minutes, flare_scale : EventArchive, float, str
+        Reports; [min]; scale of the peak fluxes, one of `FLARE_SCALES`.
+
+    Returns
+    -------
+    Flares, list of Problem
+        By the time at which they became public; flares with neither end nor maximum.
     """
     rows, problems, delay = set(), [], np.timedelta64(round(delay_minutes * 60), "s")
     for report in archive.reports:
@@ -128,15 +139,19 @@ def flares_of_reports(archive: EventArchive, delay_minutes: float) -> tuple[Flar
                                         "flare with neither end nor maximum", f"{row.flare_class} begun {row.begin}",
                                         "flares"))
             else:
-                rows.add((public, region, peak_flux(row.flare_class), row.maximum))
+                day = np.datetime64(row.report_date)
+                flare_class = scaled_class(row.flare_class, row.satellite, day, flare_scale)
+                rows.add((public, region, peak_flux(flare_class), row.maximum))
     ordered = sorted(rows, key=lambda row: row[:3])
     return _flares([row[:3] for row in ordered]), problems
 
 
-def flares_of_list(events: EventList, delay_minutes: float, known: EventList | None = None) -> Flares:
+def flares_of_list(events: EventList, delay_minutes: float, known: EventList | None = None,
+                   flare_scale: str = AS_REPORTED) -> Flares:
     """Return the flares of an event list, public `delay_minutes` after their maximum, but for those known already.
 
     A known flare has the same region, class and time of maximum, give or take a day: lists may date it by its begin.
+    Both lists are as reported, the peak fluxes returned on the scale.
     """
     delay, day = np.timedelta64(round(delay_minutes * 60), "s"), np.timedelta64(1, "D")
     twice = set()
@@ -144,7 +159,8 @@ def flares_of_list(events: EventList, delay_minutes: float, known: EventList | N
         twice = {(region, name, time + shift * day)
                  for region, name, time in zip(known.region, known.flare_class, known.time, strict=True)
                  for shift in (-1, 0, 1)}
-    flares = zip(events.region, events.flare_class, events.time, events.peak_flux, strict=True)
+    fluxes = on_scale(events, flare_scale).peak_flux
+    flares = zip(events.region, events.flare_class, events.time, fluxes, strict=True)
     return _flares([(time + delay, int(region), flux) for region, name, time, flux in flares
                     if (region, name, time) not in twice])
 

@@ -7,18 +7,26 @@ import numpy as np
 
 from classifier_SVM.activity.features import C1, HOUR, SUN_DAYS, WINDOWS_H, Flares, flares_of_list, flares_of_reports
 from classifier_SVM.FeaturesetTools import FLARE_SOURCES, SOURCE_KEYS
-from general_code.noaa.archive import EventArchive, read_event_archive
+from general_code.noaa.archive import DEFAULT_EVENTS_DIR, EventArchive, read_event_archive
 from general_code.noaa.event_list import usable_flares
-from general_code.noaa.flares import CLASS_EXPONENTS, EventList, optional_event_list, peak_flux
+from general_code.noaa.flares import (
+    AS_REPORTED,
+    CLASS_EXPONENTS,
+    EventList,
+    on_scale,
+    optional_event_list,
+    peak_flux,
+    report_scale,
+)
 from general_code.stage.files import UserError, counted, is_set
 from general_code.stage.run import StageRun
 
-DEFAULT_EVENTS_DIR = Path("data/Events")
+NO_END_DELAY_MINUTES = 60.0  # from the maximum of a flare without an end to its being known
 LATEST_SUMMARY_H = 48  # a region's last summary may be so much older than its image [h]
 
 
 def read_flares(events_dir: Path, event_list: Path, event_list_delay_minutes: float, run: StageRun,
-                times: np.ndarray) -> tuple[Flares, np.ndarray]:
+                times: np.ndarray, flare_scale: str = AS_REPORTED) -> tuple[Flares, np.ndarray]:
     """Return the flares of the event reports, of the event list what the reports do not hold, or the list alone.
 
     Parameters
@@ -29,9 +37,12 @@ def read_flares(events_dir: Path, event_list: Path, event_list_delay_minutes: fl
         A listed flare is known so long after its maximum [min].
     run : StageRun
         Reports what is used, and excludes what cannot be; its counts get `FLARE_SOURCES`: `events_dir` and `event_list`
-        (whether they were used), `event_list_delay_minutes`, `smallest_flare` (its class, "" without a flare).
+        (whether they were used), `event_list_delay_minutes`, `smallest_flare` (its class, "" without a flare),
+        `flare_scale`.
     times : numpy.ndarray, shape (m,)
         datetime64[s], of images.
+    flare_scale : str, optional
+        Of the classes, one of `FLARE_SCALES`.
 
     Returns
     -------
@@ -49,35 +60,55 @@ def read_flares(events_dir: Path, event_list: Path, event_list_delay_minutes: fl
         archive = read_event_archive(events_dir)
     listed = optional_event_list(event_list, run, "the flares are those of the event reports")
     if listed is None and not archive.reports:
-        raise UserError(f"events_dir, event_list: expected event reports in '{events_dir}' or a list at "
-                        f"'{event_list}' (from {Path.cwd()}), found neither; set one of them")
+        folder, file = (path if is_set(path) else "" for path in (events_dir, event_list))
+        raise UserError(f"events_dir, event_list: expected event reports in '{folder}' or a list at '{file}' (from "
+                        f"{Path.cwd()}), found neither; set one of them")
     sources, parts = [], []
     if archive.reports:
         sources.append(usable_flares(archive))
-        parts.append(_reported_flares(archive, events_dir, event_list_delay_minutes, run))
+        reported, untimed = flares_of_reports(archive, event_list_delay_minutes, flare_scale)
+        parts.append(reported)
+        run.exclude_all(archive.problems + untimed)
+        first, last = archive.reports[0].date, archive.reports[-1].date + timedelta(1)
+        run.report(f"{len(reported.public):,} flares of the reports in {events_dir}, {first} to {last}, "
+                   f"{int((reported.region < 0).sum()):,} without a region; known at their end")
     if listed is not None:
         run.exclude_all(listed.problems)
-        parts.append(flares_of_list(listed, event_list_delay_minutes, *sources))
+        known = sources[0] if sources else None
+        parts.append(flares_of_list(listed, event_list_delay_minutes, known, flare_scale))
         sources.append(listed)
         run.report(f"{len(parts[-1].public):,} flares of {event_list}{' alone' * (len(parts) > 1)}; taken as known "
                    f"{event_list_delay_minutes:g} min after their maximum")
+    report_scale(sources, flare_scale, run)
     covered = _report_coverage(times, sources, archive, run)
     flares = Flares(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     run.count("flares", len(flares.public))
-    smallest = _class_name(min(flares.peak_flux, default=0.0))
-    run.counts[FLARE_SOURCES] = dict(zip(
-        SOURCE_KEYS, (bool(archive.reports), listed is not None, event_list_delay_minutes, smallest), strict=True))
+    smallest = _class_name(min(flares.peak_flux[flares.peak_flux > 0], default=0.0))  # A0.0 is reported, too
+    used = bool(archive.reports), listed is not None, event_list_delay_minutes, smallest, flare_scale
+    run.counts[FLARE_SOURCES] = dict(zip(SOURCE_KEYS, used, strict=True))
     return flares, covered
 
 
-def _reported_flares(archive: EventArchive, events_dir: Path, delay_minutes: float, run: StageRun) -> Flares:
-    """Return the flares of event reports, report their number, and exclude what cannot be used."""
-    flares, untimed = flares_of_reports(archive, delay_minutes)
-    run.exclude_all(archive.problems + untimed)
-    first, last = archive.reports[0].date, archive.reports[-1].date + timedelta(1)
-    run.report(f"{len(flares.public):,} flares of the reports in {events_dir}, {first} to {last}, "
-               f"{int((flares.region < 0).sum()):,} without a region; known at their end")
-    return flares
+def read_solar_flares(events_dir: Path, flare_scale: str,
+                      run: StageRun) -> tuple[EventList, np.ndarray, np.ndarray]:
+    """Return all flares of the event reports, those without a region included.
+
+    Parameters
+    ----------
+    events_dir, flare_scale, run : Path, str, StageRun
+        Folder of event reports; one of `FLARE_SCALES`; reports the number, and excludes what cannot be used.
+
+    Returns
+    -------
+    EventList, numpy.ndarray, numpy.ndarray
+        By time of maximum; when each became public, and its peak flux [W/m2], in another order.
+    """
+    archive = read_event_archive(events_dir)
+    events = on_scale(usable_flares(archive, without_region=True), flare_scale)
+    run.exclude_all(events.problems)
+    run.report(f"{len(events):,} flares of the whole Sun in the reports in {events_dir}")
+    known, _ = flares_of_reports(archive, NO_END_DELAY_MINUTES, flare_scale)
+    return events, known.public, known.peak_flux
 
 
 def _report_coverage(times: np.ndarray, sources: list[EventList], archive: EventArchive, run: StageRun) -> np.ndarray:
@@ -104,9 +135,10 @@ def _report_coverage(times: np.ndarray, sources: list[EventList], archive: Event
 
 
 def _class_name(flux: float) -> str:
-    """Return a peak flux [W/m2] as GOES class, "" for none."""
-    letters = [letter for letter, exponent in CLASS_EXPONENTS.items() if float(f"1e{exponent}") <= flux]
-    return f"{letters[-1]}{flux / float(f'1e{CLASS_EXPONENTS[letters[-1]]}'):.1f}" if letters else ""
+    """Return a peak flux [W/m2] as GOES class, like A0.9 where it is below A1.0, and "" for none."""
+    letter = max((letter for letter, exponent in CLASS_EXPONENTS.items() if float(f"1e{exponent}") <= flux),
+                 key=CLASS_EXPONENTS.get, default="A")
+    return f"{letter}{flux / float(f'1e{CLASS_EXPONENTS[letter]}'):.1f}" if flux else ""
 
 
 def compare_sources(trained: dict, used: dict) -> list[str]:
@@ -120,9 +152,10 @@ def compare_sources(trained: dict, used: dict) -> list[str]:
     Returns
     -------
     list of str
-        A sentence a difference that changes the features; none where `trained` is empty, as in older files.
+        A sentence a difference that changes the features; none where `trained` is empty, as in older files. The scale
+        does not differ: a forecast takes that of the training.
     """
-    if not set(SOURCE_KEYS) <= set(trained):
+    if not set(SOURCE_KEYS[:-1]) <= set(trained):  # an earlier version did not note the scale
         return []
     remarks = []
     words = {True: "with", False: "without"}

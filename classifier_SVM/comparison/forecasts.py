@@ -1,13 +1,13 @@
 """Scores of several forecasts of the same test images, beside the rows that use no image; as tables and as a figure.
 
 The same regions are drawn for all forecasts, so that differences are paired. Thresholds are chosen on validation; the
-baseline to beat on training and validation together, as no rule is fitted to either; climatology comes from training;
-the test images choose nothing. A subset has its own baseline and climatology; a forecast with probabilities has a
-second row there, at the threshold of the subset's validation images, as its own decision is meant for all images.
+baseline to beat on training and validation together; climatology and the rates of the rules come from training; the
+test images choose nothing. A subset has its own baselines; a forecast with probabilities has a second row there, at the
+threshold of the subset's validation images, as its own decision is meant for all images.
 """
 
+import csv
 import io
-import math
 import re
 import textwrap
 import warnings
@@ -19,22 +19,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from general_code.evaluation.evaluate import NOT_AVAILABLE, PERSISTENCE_HOURS
+from general_code.evaluation.evaluate import CLIMATOLOGY, NOT_AVAILABLE, Baseline, baselines
 from general_code.evaluation.report import new_figure, plot_scores, save_figure
-from general_code.evaluation.scores import (
-    NOT_DEFINED,
-    ScoredForecast,
-    best_threshold,
-    format_score,
-    score_forecast,
-    skill_scores,
-)
+from general_code.evaluation.scores import ScoredForecast, best_threshold, format_score, score_forecast, skill_scores
+from general_code.images.label_file import FlareTarget
 from general_code.images.names import image_stems
 from general_code.noaa.flares import EventList, peak_flux, persistence
 from general_code.stage.files import UserError, atomic_write, counted, describe, read_lines, require_file
-from general_code.stage.run import read_sidecar
+from general_code.stage.run import StageRun, read_sidecar
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SCORES = ("TSS", "HSS", "AUC", "BSS")
@@ -42,19 +37,29 @@ QUIET_HOURS = 24
 SUBSETS = {"all": "all test images",
            "first flare": f"no flare in the past {QUIET_HOURS} h: will there be a first one?",
            "last flare": f"a flare in the past {QUIET_HOURS} h: was it the last one?"}
-CLIMATOLOGY, NO_RULE = "climatology", "climatology (no rule has skill here)"
+NO_RULE = "climatology (no rule has skill here)"
 ALWAYS, RULE, FROM_FILE = "always the more frequent class", "the rule itself", "decision of the file"
-NO_DIFFERENCE = (None, None, None)
+ABOVE_CLIMATOLOGY = "rate above climatology"
+BASELINE_NAMES = (CLIMATOLOGY, "persistence ", "a flare >=", "rate ")  # so their names begin
 OWN_THRESHOLD = "{}, threshold of the subset"  # second row of a forecast in a subset
 
+CELLS = tuple(f"{score}{end}" for score in SCORES for end in ("", "_low", "_high"))
 COLUMNS = ("flare_size", "subset", "forecast", "decision_rule", "regions", "images", "flaring_images", "climatology",
-           *(f"{score}{end}" for score in SCORES for end in ("", "_low", "_high")), "baseline",
-           *(f"{score}_gain{end}" for score in SCORES[:2] for end in ("", "_low", "_high")))
-DIFFERENCE_COLUMNS = ("flare_size", "subset", "forecast", "against",
-                      *(f"{score}{end}" for score in SCORES for end in ("", "_low", "_high")))
+           *CELLS, "baseline", *(f"{score}_gain{end}" for score in SCORES[:2] for end in ("", "_low", "_high")))
+DIFFERENCE_COLUMNS = ("flare_size", "subset", "forecast", "against", *CELLS)
 RANDOM_WEIGHTS = ", RANDOM WEIGHTS"  # behind the name of a network's forecast whose scores mean nothing
 NO_SCORE = "-"  # the forecast gives nothing that this score could rate
 LOWEST_SHOWN = -1.05
+DRAWN = ("TSS", "BSS")
+FORMS = {"TSS_gain": "+.3f", "reliability": ".4f", "resolution": ".4f"}  # of cells; others ".3f"
+NOTES = """\
+Scores of the test images:
+
+- In brackets: 95 % interval of a bootstrap over regions, paired for gains and differences; none for too few regions.
+- The gain in TSS is over the baseline that is best on the training and validation images of the same table.
+- In a table of a part of the images a forecast has a second row, with the threshold of largest TSS on the validation
+  images of that part; the decisions of its file were chosen for all images.
+"""
 
 # ---- prediction files of any origin
 
@@ -85,11 +90,9 @@ def read_forecast(setting: str, flare_sizes: Sequence[str]) -> Forecast:
         With every row of the file; the name ends in `RANDOM_WEIGHTS` for a VGG model that was made with such. UserError
         for an entry of another form, a size that is not compared, and for what is wrong with the file, with its line.
     """
-    label, equals, path = setting.partition("=")
+    label, file = named_file(setting, "predictions", "'image features=results/SVM/predictions_linear.csv' or 'image "
+                             "features@M1.0=...csv'")
     name, _, size = label.partition("@")
-    if not equals or not name.strip() or not path.strip():
-        raise UserError(f"predictions: '{setting}' is not like 'image features=results/SVM/predictions_linear.csv' or "
-                        "'image features@M1.0=...csv'; correct the setting")
     try:
         flux = peak_flux(size.strip().upper() or flare_sizes[0])
     except ValueError as error:
@@ -98,9 +101,17 @@ def read_forecast(setting: str, flare_sizes: Sequence[str]) -> Forecast:
     if not meant:
         raise UserError(f"predictions: '{setting}' is for flares of {size}, flare_sizes has {', '.join(flare_sizes)}; "
                         "add it there or remove the file")
-    file = require_file(Path(path.strip()).expanduser(), "predictions")
+    require_file(file, "predictions")
     shown = name.strip() + (RANDOM_WEIGHTS if _has_random_weights(file) else "")
     return Forecast(shown, meant[0], _read_predictions(file))
+
+
+def named_file(entry: str, setting: str, example: str) -> tuple[str, Path]:
+    """Return name and path of an entry `NAME=PATH` of a setting; UserError for one of another form."""
+    name, _, path = (part.strip() for part in entry.partition("="))
+    if not name or not path:
+        raise UserError(f"{setting}: '{entry}' is not like {example}; correct the setting")
+    return name, Path(path).expanduser()
 
 
 def _has_random_weights(predictions: Path) -> bool:
@@ -112,28 +123,16 @@ def _has_random_weights(predictions: Path) -> bool:
 
 def _read_predictions(path: Path) -> pd.DataFrame:
     """Return probability and decision by image name; UserError with the line for a value that is none."""
-    lines = read_lines(path)
-    if len(lines) < 2:
-        raise UserError(f"{path}: no row; expected a header with filename and probability, then one row an image")
-    numbers, lines = zip(*lines, strict=True)
-    separator = max(",;\t", key=lines[0].count)
-    try:
-        with warnings.catch_warnings(action="ignore", category=pd.errors.ParserWarning):  # empty columns at the end
-            table = pd.read_csv(io.StringIO("\n".join(lines)), sep=separator, dtype="str", keep_default_na=False,
-                                skipinitialspace=True, index_col=False)
-    except pd.errors.ParserError as error:
-        raise UserError(f"{path}: not a CSV of predictions ({describe(error)}); expected one row an image") from None
-    table = table.fillna("").rename(columns=lambda name: name.strip().lower()).set_axis(numbers[1:len(table) + 1])
-    missing = [name for name in ("filename", "probability") if name not in table]
-    if missing:
-        raise UserError(f"{path}, line {numbers[0]}: no column {' and '.join(missing)}, got {', '.join(table)[:80]}; "
-                        "expected a header with filename and probability, decision if there is one")
-    probability = table["probability"]
+    table, separator = read_table(path, read_lines(path), ("filename", "probability"), "expected a header with "
+                                  "filename and probability, decision if there is one, then one row an image")
+    texts = pd.DataFrame({name: table[name].str.strip().str.lower() if name in table else "" for name in (
+        "probability", "decision")}, table.index)
     if separator == ";":  # a spreadsheet that separates by ";" may write 0,25
-        probability = probability.str.replace(",", ".")
-    decision = table["decision"] if "decision" in table else pd.Series("", index=table.index, dtype="str")
-    rows = pd.DataFrame({"probability": _numbers(path, probability, "probability", "from 0 to 1, or empty"),
-                         "decision": _numbers(path, decision, "decision", "0 or 1")})
+        texts["probability"] = texts["probability"].str.replace(",", ".")
+    rows = texts.apply(pd.to_numeric, errors="coerce")
+    usable = pd.DataFrame({"probability": rows["probability"].between(0, 1), "decision": rows["decision"].isin((0, 1))})
+    refuse_unusable(path, texts, ~usable & ~texts.isin(["", "nan"]), "probabilities from 0 to 1, or empty, and "
+                    "decisions 0 or 1")
     if "split" in table:
         rows["split"] = table["split"].str.strip().str.lower().to_numpy()
     if "class" in table:
@@ -146,16 +145,40 @@ def _read_predictions(path: Path) -> pd.DataFrame:
     return rows
 
 
-def _numbers(path: Path, texts: pd.Series, column: str, expected: str) -> np.ndarray:
-    """Return a column as numbers, NaN where empty; the index of the texts is their line."""
-    numbers = pd.to_numeric(texts, errors="coerce").to_numpy(float)
-    good = np.isin(numbers, (0, 1)) if column == "decision" else (numbers >= 0) & (numbers <= 1)
-    bad = ~good & ~texts.str.strip().str.lower().isin(["", "nan"]).to_numpy()
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise UserError(f"{path}, line {texts.index[row]}: {column} '{texts.iloc[row]}' is not {expected}; correct the "
-                        "file")
-    return numbers
+def read_table(path: Path, lines: Sequence[tuple[int, str]], needed: Sequence[str],
+               expected: str) -> tuple[pd.DataFrame, str]:
+    """Return the texts of a CSV of any program by line (index), columns in lower case, and the separator.
+
+    UserError, which ends in what is expected, without a row or a needed column, and for rows longer than the header.
+    """
+    if len(lines) < 2:
+        raise UserError(f"{path}: no row; {expected}")
+    numbers, texts = zip(*lines, strict=True)
+    separator = max(",;\t", key=texts[0].count)
+    try:
+        with warnings.catch_warnings(record=True, action="always", category=pd.errors.ParserWarning) as longer:
+            table = pd.read_csv(io.StringIO("\n".join(texts)), sep=separator, dtype="str", keep_default_na=False,
+                                skipinitialspace=True, index_col=False)
+    except pd.errors.ParserError as error:
+        raise UserError(f"{path}: not a CSV ({describe(error)}); {expected}") from None
+    for number, row in zip(numbers, csv.reader(texts, delimiter=separator) if longer else (), strict=False):
+        if any(row[table.shape[1]:]):  # empty columns at the end do no harm, 0,25 for 0.25 would be read as 0
+            raise UserError(f"{path}, line {number}: more values than columns; {expected}; write 0.25, not 0,25, or "
+                            "separate by semicolons")
+    table = table.fillna("").rename(columns=lambda name: name.strip().lower()).set_axis(numbers[1:len(table) + 1])
+    missing = [name for name in needed if list(table).count(name) != 1]
+    if missing:
+        raise UserError(f"{path}, line {numbers[0]}: column {' and '.join(missing)} is missing or there twice, got "
+                        f"{', '.join(table)[:80]}; {expected}")
+    return table, separator
+
+
+def refuse_unusable(path: Path, texts: pd.DataFrame, bad: pd.DataFrame, expected: str) -> None:
+    """Raise a UserError that names the first bad value of a table and its line, the index, if there is one."""
+    if bad.any(axis=None):
+        row, column = np.argwhere(bad.to_numpy())[0]
+        raise UserError(f"{path}, line {texts.index[row]}: {texts.columns[column]} '{texts.iloc[row, column]}' cannot "
+                        f"be used; expected {expected}; correct the file")
 
 
 # ---- the comparison
@@ -171,64 +194,57 @@ class Candidate(NamedTuple):
     kind: str = "forecast"  # or "baseline" (uses no image), "own threshold" (a file's, in a subset)
 
 
-class _Evaluated(NamedTuple):
-    """A candidate on some test images: its first columns in the table, and its scores."""
-
-    name: str
-    kind: str
-    described: dict
-    scored: ScoredForecast
-
-
 class Comparison(NamedTuple):
     """Evaluated forecasts of one or more flare sizes: the lines of the two tables that Compare_Forecasts.py writes.
 
-    A score that a forecast does not have is None, one that is not defined NaN. `lacking` counts the test images that a
-    forecast lacks, by its name: they are skipped for all.
+    A score that a forecast does not have is None, one that is not defined NaN.
     """
 
     rows: list[dict]
     differences: list[dict]
-    lacking: dict[str, int]
 
-    def subset(self, name: str) -> "Comparison":
-        """Return what concerns one of the `SUBSETS`."""
-        rows, differences = ([row for row in table if row["subset"] == name] for table in self[:2])
-        return Comparison(rows, differences, self.lacking)
+    def write(self, scores: Path, differences: Path, text: Path, figure: Path, heading: str = "") -> str:
+        """Write the tables as CSV and, after a heading, in Markdown, and the figures; return what the screen shows.
+
+        `figure` is that of the first size; beside it stand those of the other sizes and subsets. The screen shows the
+        heading and the tables of all test images.
+        """
+        write_table(scores, self.rows, COLUMNS)
+        write_table(differences, self.differences, DIFFERENCE_COLUMNS)
+        with atomic_write(text) as file:
+            file.write(heading + comparison_text(self))
+        for end, drawn in comparison_figures(self).items():
+            save_figure(drawn, figure.with_name(f"{figure.stem}{end}{figure.suffix}"))
+        return heading + comparison_text(self, ["all"])
 
 
-def compare_forecasts(images: pd.DataFrame, forecasts: Sequence[Forecast], flare_size: str, events: EventList | None,
-                      smaller_sizes: Sequence[str] = (), draws: int = 1000, seed: int = 0) -> Comparison:
+def compare_forecasts(images: pd.DataFrame, forecasts: Sequence[Forecast], target: FlareTarget,
+                      events: EventList | None, summaries: pd.DataFrame | None, *, run: StageRun, draws: int,
+                      seed: int = 0) -> Comparison:
     """Score all forecasts of one flare size on the test images that all of them have.
 
     Parameters
     ----------
-    images, forecasts, flare_size : pandas.DataFrame, sequence of Forecast, str
+    images, forecasts, target : pandas.DataFrame, sequence of Forecast, FlareTarget
         By image (index, `image_stems`): `region`, `time`, `split`, `peak_flux` (in the window [W/m2], 0 for none);
-        forecasts, of which those of other sizes are skipped; the smallest flare that counts.
-    events, smaller_sizes : EventList or None, sequence of str
-        For persistence and the subsets, "not available" without; a flare of each such size in the past is a rule, too.
-    draws, seed : int
-        Bootstrap samples over regions, and their seed.
+        forecasts, of which those of other sizes are skipped; what the labels count, with the smallest flare that does.
+    events, summaries : EventList or None, pandas.DataFrame or None
+        For the `baselines` and the subsets, "not available" without; the table of `read_summary_archive`.
+    run, draws, seed : StageRun, int, int
+        Excludes test images that a forecast lacks; bootstrap samples over regions, and their seed.
 
     Returns
     -------
     Comparison
-        Of this size.
+        Of this size. UserError when no test image has all forecasts.
     """
-    truth = (images["peak_flux"] >= peak_flux(flare_size)).to_numpy().astype(int)
-    split = images["split"].to_numpy()
-    columns = images["region"].to_numpy(), images["time"].to_numpy()
-    recent = None if events is None else persistence(*columns, events, QUIET_HOURS, flare_size)
-    common, found = split == "test", Comparison([], [], {})
-    candidates = _rules(images, flare_size, smaller_sizes, events)
-    for forecast in (f for f in forecasts if f.flare_size == flare_size):
-        candidate, present = _candidate(forecast, images, truth, split == "validation")
-        candidates.append(candidate)
-        found.lacking[forecast.name] = int((~present & (split == "test")).sum())
-        common &= present
+    found = Comparison([], [])
+    truth = (images["peak_flux"] >= peak_flux(target.size)).to_numpy().astype(int)
+    regions, times, split = (images[name].to_numpy() for name in ("region", "time", "split"))
+    recent = None if events is None else persistence(regions, times, events, QUIET_HOURS, target.size)
+    candidates, common = _candidates(forecasts, images, truth, target.size, run)
     for subset in SUBSETS:
-        key = {"flare_size": flare_size, "subset": subset}
+        key = {"flare_size": target.size, "subset": subset}
         if subset != "all" and recent is None:
             found.rows.append(key | {"forecast": NOT_AVAILABLE})
             continue
@@ -236,44 +252,46 @@ def compare_forecasts(images: pd.DataFrame, forecasts: Sequence[Forecast], flare
         own = [] if subset == "all" else _own_thresholds(candidates, truth, (split == "validation") & inside)
         training = (split == "training") & inside
         climatology = float(truth[training].mean()) if training.any() else np.nan
-        evaluated = _evaluate([_constant(climatology, len(images)), *candidates, *own], images["region"].to_numpy(),
-                              truth, common & inside, {"climatology": climatology, "draws": draws, "seed": seed})
-        best, label = _best_baseline(candidates, truth, (split != "test") & inside)
-        found.rows.extend(key | row for row in _score_rows(evaluated, best, label))
+        rules = [_rule(*rule) for rule in baselines(
+            regions, times, training, truth, target=target, events=events, summaries=summaries).items()]
+        test = common & inside
+        evaluated = _evaluate([*rules, *candidates, *own], regions, truth, test,
+                              {"climatology": climatology, "draws": draws, "seed": seed})
+        size = key | {"regions": len(np.unique(regions[test])), "images": int(test.sum()),
+                      "flaring_images": int(truth[test].sum()), "climatology": climatology}
+        best, label = _best_baseline(rules, truth, (split != "test") & inside)
+        found.rows.extend(size | row for row in _score_rows(evaluated, best, label))
         found.differences.extend(key | row for row in _difference_rows(evaluated))
     return found
 
 
-def _constant(climatology: float, n: int) -> Candidate:
-    """Return the forecast of the training frequency for everyone."""
-    if np.isnan(climatology):
-        return Candidate(CLIMATOLOGY, ALWAYS, None, None, "baseline")
-    return Candidate(CLIMATOLOGY, ALWAYS, np.full(n, climatology), np.full(n, float(climatology > 0.5)), "baseline")
+def _rule(name: str, rule: Baseline | None) -> Candidate:
+    """Return what takes no image."""
+    decision, probability = rule or Baseline()
+    kind = ALWAYS if name == CLIMATOLOGY else RULE if probability is None else ABOVE_CLIMATOLOGY
+    return Candidate(name, kind, probability, decision, "baseline")
 
 
-def _rules(images: pd.DataFrame, flare_size: str, smaller_sizes: Sequence[str],
-           events: EventList | None) -> list[Candidate]:
-    """Return persistence, and its like for smaller flares."""
-    rows = []
-    columns = images["region"].to_numpy(), images["time"].to_numpy()
-    for size in (flare_size, *smaller_sizes):
-        for hours in PERSISTENCE_HOURS:
-            name = f"persistence {hours} h" if size == flare_size else f"a flare >= {size} in the past {hours} h"
-            decision = None if events is None else persistence(*columns, events, hours, size).astype(float)
-            rows.append(Candidate(name, RULE, None, decision, "baseline"))
-    return rows
-
-
-def _candidate(forecast: Forecast, images: pd.DataFrame, truth: np.ndarray,
-               validation: np.ndarray) -> tuple[Candidate, np.ndarray]:
-    """Return a prediction file's forecast of the images, and which images it has."""
-    place = forecast.rows.index.get_indexer(images.index)
-    present = place >= 0
-    probability, decision = (np.where(present, forecast.rows[name].to_numpy()[place], np.nan)
-                             for name in ("probability", "decision"))
-    if forecast.rows["decision"].notna().all():
-        return Candidate(forecast.name, FROM_FILE, probability, decision), present
-    return _at_best_threshold(forecast.name, probability, truth, validation, "validation"), present
+def _candidates(forecasts: Sequence[Forecast], images: pd.DataFrame, truth: np.ndarray, size: str,
+                run: StageRun) -> tuple[list[Candidate], np.ndarray]:
+    """Return the prediction files' forecasts of a size, and which test images all of them have."""
+    test, validation = ((images["split"] == split).to_numpy() for split in ("test", "validation"))
+    common, candidates = test.copy(), []
+    for name, _, rows in (forecast for forecast in forecasts if forecast.flare_size == size):
+        place = rows.index.get_indexer(images.index)
+        common &= place >= 0
+        if lacking := int((test & (place < 0)).sum()):
+            run.exclude(f"{name}, {size}", "test images without this forecast", f"{lacking:,}, skipped for all",
+                        "forecasts")
+        probability, decision = (np.where(place >= 0, rows[column].to_numpy()[place], np.nan)
+                                 for column in ("probability", "decision"))
+        candidates.append(Candidate(name, FROM_FILE, probability, decision) if rows["decision"].notna().all() else
+                          _at_best_threshold(name, probability, truth, validation, "validation"))
+    if not common.any():
+        raise UserError(f"predictions: no test image has all forecasts of flares >= {size}; compare fewer files, or "
+                        "check their names of images and the lists of regions")
+    run.count(f"test images compared, {size}", int(common.sum()))
+    return candidates, common
 
 
 def _at_best_threshold(name: str, probability: np.ndarray, truth: np.ndarray, validation: np.ndarray,
@@ -299,150 +317,126 @@ def _own_thresholds(candidates: Sequence[Candidate], truth: np.ndarray, validati
 
 def _best_baseline(rules: Sequence[Candidate], truth: np.ndarray, known: np.ndarray) -> tuple[str, str]:
     """Return the baseline of largest TSS on the known images, which train none, and what the table calls it."""
-    best, largest = CLIMATOLOGY, 0.0
-    rules = [row for row in rules if row.kind == "baseline" and row.decision is not None]
-    for row in rules:
-        score = skill_scores(truth[known], row.decision[known])["TSS"]
-        if score > largest:
-            best, largest = row.name, score
-    return best, NO_RULE if rules and best == CLIMATOLOGY else best
+    scores = {row.name: skill_scores(truth[known], row.decision[known])["TSS"] for row in rules
+              if row.name != CLIMATOLOGY and row.decision is not None}
+    best = max((name for name in scores if scores[name] > 0), key=scores.get, default=CLIMATOLOGY)
+    return best, NO_RULE if scores and best == CLIMATOLOGY else best
 
 
 def _evaluate(candidates: Sequence[Candidate], regions: np.ndarray, truth: np.ndarray, test: np.ndarray,
-              common: dict) -> list[_Evaluated]:
-    """Return the scores of every forecast on some test images; of values of which one is missing there are none."""
-    size = {"regions": len(np.unique(regions[test])), "images": int(test.sum()),
-            "flaring_images": int(truth[test].sum()), "climatology": common["climatology"]}
+              common: dict) -> list[tuple[Candidate, ScoredForecast]]:
+    """Return every forecast with its scores on some test images; of values of which one is missing there are none."""
     evaluated = []
     for row in candidates:
         decision, probability = (None if values is None or np.isnan(values[test]).any() else values[test]
                                  for values in (row.decision, row.probability))
-        described = {"forecast": row.name, "decision_rule": row.decision_rule} | size
-        if decision is None:
-            described |= dict.fromkeys(SCORES[:2], NOT_AVAILABLE if row.kind == "baseline" else np.nan)
-        scored = score_forecast(truth[test], regions[test], decision, probability, **common)
-        evaluated.append(_Evaluated(row.name, row.kind, described, scored))
+        evaluated.append((row, score_forecast(truth[test], regions[test], decision, probability, **common)))
     return evaluated
 
 
-def _score_rows(evaluated: Sequence[_Evaluated], baseline: str, label: str) -> list[dict]:
+def _score_rows(evaluated: Sequence[tuple[Candidate, ScoredForecast]], baseline: str, label: str) -> list[dict]:
     """Return a row a forecast: its scores, and its gain in TSS and HSS over the baseline, which the table labels."""
-    against, rows = next(row for row in evaluated if row.name == baseline), []
-    for row in evaluated:
-        columns, intervals = row.described | {"baseline": label}, row.scored.intervals()
-        for name in SCORES:
-            low, high = intervals.get(name, (None, None))
-            columns |= {name: row.scored.scores.get(name, columns.get(name)), f"{name}_low": low, f"{name}_high": high}
-        for name in SCORES[:2]:
-            gain = NO_DIFFERENCE if row is against else _difference(row, against, name)
-            columns |= dict(zip((f"{name}_gain", f"{name}_gain_low", f"{name}_gain_high"), gain, strict=True))
-        rows.append(columns)
+    against, rows = next(scored for row, scored in evaluated if row.name == baseline), []
+    for row, scored in evaluated:
+        gain = with_intervals(scored, SCORES[:2], against, "_gain")
+        rows.append({"forecast": row.name, "decision_rule": row.decision_rule, "baseline": label}
+                    | with_intervals(scored, SCORES) | (dict.fromkeys(gain) if scored is against else gain))
+        if "TSS" not in scored.scores:
+            rows[-1] |= dict.fromkeys(SCORES[:2], NOT_AVAILABLE if row.kind == "baseline" else np.nan)
     return rows
 
 
-def _difference_rows(evaluated: Sequence[_Evaluated]) -> list[dict]:
+def _difference_rows(evaluated: Sequence[tuple[Candidate, ScoredForecast]]) -> list[dict]:
     """Return a row a pair of files: the differences of all scores, the later named minus the earlier."""
-    rows = []
-    for kind in ("forecast", "own threshold"):
-        for against, row in combinations([row for row in evaluated if row.kind == kind], 2):
-            columns = {"forecast": row.name, "against": against.name}
-            for name in SCORES:
-                columns |= dict(zip((name, f"{name}_low", f"{name}_high"), _difference(row, against, name),
-                                    strict=True))
-            rows.append(columns)
-    return rows
+    return [{"forecast": row.name, "against": other.name} | with_intervals(scored, SCORES, against)
+            for kind in ("forecast", "own threshold")
+            for (other, against), (row, scored) in combinations([one for one in evaluated if one[0].kind == kind], 2)]
 
 
-def _difference(row: _Evaluated, against: _Evaluated, name: str) -> tuple:
-    """Return the difference of a score that both have, and its interval; else nothing."""
-    both = name in row.scored.scores and name in against.scored.scores
-    return row.scored.difference(against.scored, name) if both else NO_DIFFERENCE
+def with_intervals(scored: ScoredForecast, names: Sequence[str], against: ScoredForecast | None = None,
+                   ending: str = "") -> dict:
+    """Return scores, or differences from those of another forecast, with their intervals; None without the score."""
+    row, intervals = {}, scored.intervals() if against is None else {}
+    for name in names:
+        values = (None, None, None)
+        if name in scored.scores and (against is None or name in against.scores):
+            values = scored.difference(against, name) if against else (scored.scores[name], *intervals[name])
+        row |= {f"{name}{ending}{end}": value for end, value in zip(("", "_low", "_high"), values, strict=True)}
+    return row
 
 
 # ---- the tables and the figure
 
 
-def write_comparison(comparison: Comparison, scores: Path, differences: Path, text: Path, figure: Path) -> str:
-    """Write a comparison.
-
-    Parameters
-    ----------
-    comparison, scores, differences, text, figure : Comparison, Path (the others)
-        Of one or more sizes; CSV of the rows and of the differences, tables in Markdown, figure. Where there is no
-        number, the tables have "not defined", "not available" or "-".
-
-    Returns
-    -------
-    str
-        The tables of all test images.
-    """
-    for path, rows, columns in ((scores, comparison.rows, COLUMNS),
-                                (differences, comparison.differences, DIFFERENCE_COLUMNS)):
-        table = pd.DataFrame([[_text(row.get(name, NOT_AVAILABLE)) for name in columns] for row in rows],
-                             columns=list(columns))
-        with atomic_write(path) as file:  # pyarrow would put quotes around every text, for the comma in some
-            table.to_csv(file, index=False, lineterminator="\n")
-    with atomic_write(text) as file:
-        file.write(comparison_text(comparison))
-    save_figure(comparison_figure(comparison), figure)
-    return comparison_text(comparison.subset("all"))
+def write_table(path: Path, rows: Sequence[dict], columns: Sequence[str]) -> None:
+    """Write a CSV; what a row lacks is "not available", a score that it cannot have "-"."""
+    table = pd.DataFrame([[_text(row.get(name, NOT_AVAILABLE)) for name in columns] for row in rows],
+                         columns=list(columns))
+    with atomic_write(path) as file:  # pyarrow would put quotes around every text, for the comma in some
+        table.to_csv(file, index=False, lineterminator="\n")
 
 
-def comparison_text(comparison: Comparison) -> str:
+def comparison_text(comparison: Comparison, subsets: Sequence[str] = tuple(SUBSETS)) -> str:
     """Return the tables, one a flare size and subset, in Markdown: scores with intervals, then the differences."""
-    lines = [_explanation(comparison)]
-    differences = _groups(comparison.differences)
+    lines, differences = [NOTES], _groups(comparison.differences)
     for (size, subset), group in _groups(comparison.rows).items():
-        if group[0]["forecast"] == NOT_AVAILABLE:
-            lines += ["", f"**>= {size}, {SUBSETS[subset]}**: {NOT_AVAILABLE} without an event list"]
+        first, title = group[0], f"**>= {size}, {SUBSETS[subset]}**"
+        if subset not in subsets:
             continue
-        first = group[0]
-        lines += ["", f"**>= {size}, {SUBSETS[subset]}** {counted(first['images'], 'images')} of "
-                      f"{counted(first['regions'], 'regions')}, {first['flaring_images']:,} with a flare; "
-                      f"{format_score(first['climatology'])} of the training images have one (climatology)", ""]
-        lines += _markdown(["forecast", "decision", *SCORES, f"TSS gain over {first['baseline']}"], [
-            [row["forecast"], row["decision_rule"], *(_cell(row, score) for score in SCORES),
-             _cell(row, "TSS_gain", "+.3f")] for row in group])
-        if pairs := differences.get((size, subset)):
-            lines += ["", *_markdown(["difference", *SCORES], [
-                [f"{pair['forecast']} - {pair['against']}", *(_cell(pair, score, "+.3f") for score in SCORES)]
-                for pair in pairs])]
-    return "\n".join(lines) + "\n"
+        if first["forecast"] == NOT_AVAILABLE:
+            lines += [f"{title}: {NOT_AVAILABLE} without an event list", ""]
+            continue
+        lines += score_tables(
+            f"{title} {counted(first['images'], 'images')} of {counted(first['regions'], 'regions')}, "
+            f"{first['flaring_images']:,} with a flare; climatology, the rate of the training images: "
+            f"{format_score(first['climatology'])}", group, differences.get((size, subset), []), SCORES,
+            {"decision": "decision_rule"} | {score: score for score in SCORES}
+            | {f"TSS gain over {first['baseline']}": "TSS_gain"})
+        lines += [f"{_verdict(group)}.", ""]
+    return "\n".join(lines)
 
 
-def comparison_figure(comparison: Comparison) -> "Figure":
-    """Draw TSS and Brier skill of all forecasts: a row a flare size, a column a subset."""
-    groups = _groups(comparison.rows)
-    sizes, subsets = list(dict.fromkeys(size for size, _ in groups)), list(SUBSETS)
-    height = max(len(group) for group in groups.values())
-    figure = new_figure(7 * len(subsets), len(sizes) * (1.6 + 0.6 * height))
-    figure.supxlabel(textwrap.fill(f"{_explanation(comparison)} A bar ends at -1: a score below it says no more.", 150),
-                     fontsize="small")
-    axes = figure.subplots(len(sizes), len(subsets), squeeze=False)  # a subset has rows of its own
-    for (size, subset), group in groups.items():
-        ax = axes[sizes.index(size)][subsets.index(subset)]
-        if group[0]["forecast"] == NOT_AVAILABLE:
-            ax.text(0.5, 0.5, f"{NOT_AVAILABLE} without an event list", ha="center", transform=ax.transAxes)
-            ax.set_title(f">= {size}: {SUBSETS[subset]}", fontsize="medium")
-            continue
-        plot_scores(ax, {textwrap.fill(row["forecast"], 40): _for_plot(row) for row in group}, ("TSS", "BSS"))
-        ax.set_xlim(left=max(ax.get_xlim()[0], LOWEST_SHOWN))
-        verdict = textwrap.fill(_verdict(group), 55)
-        ax.set_title(f">= {size}: {SUBSETS[subset]}\n{verdict}", fontsize="medium", pad=28)
+def score_tables(title: str, rows: Sequence[dict], pairs: Sequence[dict], scores: Sequence[str],
+                 columns: dict[str, str]) -> list[str]:
+    """Return the lines of two tables in Markdown: columns (heading: key) of forecasts, and differences of scores."""
+    table = [[row["forecast"], *(_cell(row, key, FORMS.get(key, ".3f")) for key in columns.values())]
+             for row in rows]
+    lines = [title, "", *_markdown_table(["forecast", *columns], table), ""]
+    if pairs:
+        lines += [*_markdown_table(["difference", *scores], [
+            [f"{pair['forecast']} - {pair['against']}", *(_cell(pair, score, "+.3f") for score in scores)]
+            for pair in pairs]), ""]
+    return lines
+
+
+def comparison_figures(comparison: Comparison) -> dict[str, "Figure"]:
+    """Draw TSS and Brier skill of all forecasts, a figure a flare size and subset, by the end of its file's name.
+
+    The first, of all test images of the first size, has the end "", the others like "_M1.0" and "_C1.0_first_flare".
+    """
+    figures = {}
+    for (size, subset), group in _groups(comparison.rows).items():
+        end = f"_{size}{'' if subset == 'all' else '_' + subset.replace(' ', '_')}" if figures else ""
+        if group[0]["forecast"] != NOT_AVAILABLE:
+            figures[end] = _figure(f">= {size}: {SUBSETS[subset]}", group)
+    return figures
+
+
+def _figure(title: str, group: Sequence[dict]) -> "Figure":
+    """Draw the scores of one table; one below -1 is a mark at the edge, with its value."""
+    figure = new_figure(7, 1.8 + 0.55 * len(group))
+    ax = plot_rows(figure.subplots(), group, 34)
+    ax.set_xlim(max(ax.get_xlim()[0], LOWEST_SHOWN), max(ax.get_xlim()[1], 0.2))
+    for place, row in enumerate(group):
+        outside = [f"{name} {row[name]:.1f}" for name in DRAWN if isinstance(row[name], float) and row[name] < -1]
+        ax.text(0.01, place, "".join(f"\u25c4 {text}" for text in outside), va="center", fontsize="small",
+                transform=ax.get_yaxis_transform())
+    ends = [row[f"{name}_low"] for row in group for name in DRAWN if isinstance(row[name], float)]
+    known = [end is not None and np.isfinite(end) for end in ends]
+    ax.set_xlabel("score" + ", bar: 95 % interval" * any(known) + " (where there are regions enough)"
+                  * (any(known) and not all(known)))
+    figure.suptitle(f"{title}\n{textwrap.fill(_verdict(group), 70)}", fontsize="medium")
     return figure
-
-
-def _explanation(comparison: Comparison) -> str:
-    """Return how to read the tables, of what is in them."""
-    text = ("Scores of the test images, with the 95 % interval of a bootstrap over regions; that of gains and "
-            "differences is from the paired bootstrap.")
-    if any(row.get("baseline") not in (None, "climatology") for row in comparison.rows):
-        text += (" The gain in TSS is over the baseline that is best on the training and validation images of the same "
-                 "subset.")
-    if any("threshold of the subset" in row["forecast"] for row in comparison.rows):
-        text += (" The decision of a file is meant for all images; the row 'threshold of the subset' is the same "
-                 "forecast at the threshold of largest TSS on the validation images of that subset.")
-    return text
 
 
 def _groups(rows: Sequence[dict]) -> dict[tuple[str, str], list[dict]]:
@@ -453,9 +447,11 @@ def _groups(rows: Sequence[dict]) -> dict[tuple[str, str], list[dict]]:
     return groups
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table."""
-    return [f"| {' | '.join(header)} |", "|---" * len(header) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table, its columns aligned for reading as text."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [" | ".join(map(str.ljust, row, widths)) for row in (header, ["-" * width for width in widths], *rows)]
+    return [f"| {line} |" for line in lines]
 
 
 def _text(value: object) -> str:
@@ -470,27 +466,27 @@ def _cell(row: dict, score: str, form: str = ".3f") -> str:
     value = row[score]
     if value is None or isinstance(value, str):
         return value or NO_SCORE
-    if math.isnan(value):
-        return NOT_DEFINED
-    low, high = row[f"{score}_low"], row[f"{score}_high"]
-    return f"{value:{form}}" if math.isnan(low) else f"{value:{form}} ({low:{form}} to {high:{form}})"
+    low, high = row.get(f"{score}_low", np.nan), row.get(f"{score}_high", np.nan)
+    if np.isnan(value):
+        return format_score(value)
+    return f"{value:{form}}" if np.isnan(low) else f"{value:{form}} ({low:{form}} to {high:{form}})"
 
 
-def _for_plot(row: dict) -> dict | str:
-    """Return a row in the form that `plot_scores` takes: what has no value stays out of the drawing."""
-    if row["TSS"] == NOT_AVAILABLE:
-        return NOT_AVAILABLE
-    return {score: row[score] for score in SCORES if row[score] is not None} | {
-        "intervals": {score: (row[f"{score}_low"], row[f"{score}_high"]) for score in SCORES}}
+def plot_rows(ax: "Axes", rows: Sequence[dict], width: int) -> "Axes":
+    """Draw the scores of a table, the names broken at a width [letters]; what has no value stays out of the drawing."""
+    bars = {textwrap.fill(row["forecast"], width): NOT_AVAILABLE if row["TSS"] == NOT_AVAILABLE else
+            {score: row[score] for score in DRAWN if row[score] is not None} | {
+                "intervals": {score: (row[f"{score}_low"], row[f"{score}_high"]) for score in DRAWN}} for row in rows}
+    return plot_scores(ax, bars, DRAWN)
 
 
 def _verdict(group: Sequence[dict]) -> str:
     """Return a sentence: how many forecasts beat the baseline beyond chance; none is picked by its test score."""
-    rated = [row for row in group if row["decision_rule"] not in (ALWAYS, RULE) and row["TSS_gain"] is not None]
+    rated = [row for row in group if not row["forecast"].startswith(BASELINE_NAMES) and row["TSS_gain"] is not None]
     if not rated:
         return "no TSS to compare with that of a baseline"
-    if all(math.isnan(row["TSS_gain_low"]) for row in rated):
+    if all(np.isnan(row["TSS_gain_low"]) for row in rated):
         return "too few regions to tell which forecast is better"
     better = sum(row["TSS_gain_low"] > 0 for row in rated)
-    return (f"{better or 'none'} of {len(rated)} forecasts have a TSS significantly above {rated[0]['baseline']} "
-            "(95 % each)")
+    return (f"Gain in TSS over \"{rated[0]['baseline']}\": 95 % interval above 0 for {better or 'none'} of "
+            f"{counted(len(rated), 'forecasts')}")

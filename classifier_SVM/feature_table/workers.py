@@ -25,7 +25,6 @@ from general_code.stage.run import StageRun, parallel_results, resolve_jobs
 EXCLUDED, TRY_AGAIN = "!", "?"  # first letter of a row without features; TRY_AGAIN: the file may be readable later
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECONDS_TO_CONNECT = 30
-MEMORY_KEPT = 31 << 20  # [bytes]; the pages of an image's arrays serve the next one: 1,000 page faults fewer
 
 Results = Iterator[tuple[int, list[str], list[str]]]  # as `worker_pool` describes them
 
@@ -88,7 +87,6 @@ def row_of_image(path: Path, remarks: list[str]) -> str:
 def numbered_rows(number: int, paths: Sequence[str]) -> tuple[int, list[str], list[str]]:
     """Return a chunk's number, its rows in order and what is strange about its images."""
     remarks: list[str] = []
-    np.empty(MEMORY_KEPT, np.uint8)  # freed at once, it tells the C library to keep what is freed from now on
     return number, [row_of_image(Path(path), remarks) for path in paths], remarks
 
 

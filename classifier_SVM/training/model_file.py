@@ -20,8 +20,9 @@ import numpy as np
 
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES, FEATURE_VERSION, Scaling
 from classifier_SVM.training.classifiers import CLASS_TYPES, decision_values
-from general_code.evaluation.evaluate import flare_text
 from general_code.evaluation.scores import Calibration
+from general_code.images.label_file import FlareTarget
+from general_code.noaa.flares import AS_REPORTED, FLARE_SCALES
 from general_code.stage.files import UserError, atomic_write, describe
 
 FORMAT = "active-region flare classifier, 2"
@@ -52,6 +53,8 @@ class FlareModel:
     image_format: str  # "fits" or "png", what the image features were computed from; "" without any
     limits: dict[str, float]  # of the training images, as far as known: see `LIMITS`
     flare_sources: dict[str, bool | float | str]  # where the flares of the extra features are from; empty: not known
+    latency_minutes: float = 0.0  # from the image to the begin of the window [min]
+    flare_scale: str = AS_REPORTED  # of the classes of its labels
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,9 +62,19 @@ class FlareModel:
         return self.feature_names + self.extra_feature_names
 
     @property
+    def target(self) -> FlareTarget:
+        """What is forecast."""
+        return FlareTarget(self.flare_size, self.flare_window_hours, self.latency_minutes, self.flare_scale)
+
+    @property
+    def feature_scale(self) -> str:
+        """The scale of the classes that its extra features count."""
+        return self.flare_sources.get("flare_scale", AS_REPORTED)
+
+    @property
     def flares(self) -> str:
         """What is forecast, like "C1.0 or larger within 24 h"."""
-        return flare_text(self.flare_size, self.flare_window_hours)
+        return self.target.text()
 
     def decision_function(self, values: np.ndarray) -> np.ndarray:
         """Return the decision value, above 0 for a flare, of each row in the features' own units."""
@@ -193,11 +206,14 @@ def _read_pickle(path: Path) -> Any:
 
 def _model(content: dict) -> FlareModel:
     """Return the model of a file's content; ValueError when its parts do not fit together."""
+    content = {"latency_minutes": 0.0, "flare_scale": AS_REPORTED} | content  # which an earlier version did not write
     parts = {name: content[name] for name in FlareModel.__dataclass_fields__}
     model = FlareModel(**parts | {
         "scaling": Scaling(**parts["scaling"]),
         "calibration": parts["calibration"] and Calibration(**parts["calibration"]),
         "feature_names": tuple(parts["feature_names"]), "extra_feature_names": tuple(parts["extra_feature_names"])})
+    if not {model.flare_scale, model.feature_scale} <= set(FLARE_SCALES) or not model.latency_minutes >= 0:
+        raise ValueError(f"flare_scale '{model.flare_scale}' with a latency of {model.latency_minutes} min")
     if type(model.estimator).__name__ != ESTIMATORS.get(model.class_type):
         raise ValueError(f"class_type '{model.class_type}' with a {type(model.estimator).__name__}")
     sizes = {len(model.names), *map(np.size, (model.scaling.minimum, model.scaling.maximum, model.typical))}

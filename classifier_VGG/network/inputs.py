@@ -1,8 +1,8 @@
 """From image files to the network's input, and rows of numbers that are kept on disk, one an image.
 
-The input is grey levels 0..255 of 224 x 224 pixels, one channel, not rounded: a FITS magnetogram is resized in gauss,
-then -gauss_range..gauss_range is mapped linearly to 0..255 and clipped; a PNG's grey levels are resized the same way
-unless it has 224 x 224 pixels already. Resizing is bilinear with anti-aliasing.
+The input is grey levels 0..255 of the network's size (224 x 224 pixels for VGG16), one channel, not rounded: a FITS
+magnetogram is resized in gauss, then -gauss_range..gauss_range is mapped linearly to 0..255 and clipped; a PNG's grey
+levels are resized the same way unless it has this size already. Resizing is bilinear with anti-aliasing.
 
 What is computed from an image once (features, log odds) is a row of a cache, a folder of
 
@@ -42,7 +42,6 @@ from general_code.stage.files import UserError, counted, require_free_space
 from general_code.stage.journal import FileState, Journal
 from general_code.stage.run import StageRun, output_lock
 
-INPUT_PIXELS = 224
 SMALLEST_PIXELS = 32
 GREY_LEVELS = 255
 BATCHES_AHEAD = 2  # read while the network computes
@@ -52,7 +51,7 @@ SECONDS_BETWEEN_COMMITS = 5.0  # on a fast device a batch takes less time than f
 
 
 class InputBatch(NamedTuple):
-    """Some images of a list: their places in it, their grey levels (n, 224, 224) float32, and what is wrong."""
+    """Some images of a list: their places in it, their grey levels (n, pixels, pixels) float32, and what is wrong."""
 
     places: np.ndarray
     grey: np.ndarray
@@ -69,19 +68,14 @@ class InputSettings:
     gauss_range: float
     batch_size: int
     n_jobs: int
-
-    @property
-    def preprocessing(self) -> dict[str, Any]:
-        """What the network's input depends on, other than the file."""
-        gauss = {"gauss_range": self.gauss_range} if self.image_format == "fits" else {}
-        return {"image_format": self.image_format, "preprocessing_version": PREPROCESSING_VERSION} | gauss
+    pixels: int = 224  # height and width of the network's input
 
 
 # ---------------------------------------------------------------------------- reading
 
 
 def read_input(path: Path, settings: InputSettings, grey: np.ndarray, remarks: list[str]) -> None:
-    """Fill `grey`, float32 of shape (224, 224), with an image as the network's input.
+    """Fill `grey`, float32 of shape (pixels, pixels), with an image as the network's input.
 
     Raises ValueError for less than 32 x 32 pixels, NaN or infinite ones, what `read_pixels` or `resize_field` refuses.
     """
@@ -97,7 +91,7 @@ def read_input(path: Path, settings: InputSettings, grey: np.ndarray, remarks: l
     if settings.image_format == "fits":
         unit = FITS_UNIT_GAUSS if values.dtype == np.int32 else 1.0
         scale, zero = unit * GREY_LEVELS / (2 * settings.gauss_range), GREY_LEVELS / 2
-    np.clip(resize_field(values, INPUT_PIXELS) * scale + zero, 0, GREY_LEVELS, out=grey)
+    np.clip(resize_field(values, settings.pixels) * scale + zero, 0, GREY_LEVELS, out=grey)
 
 
 def input_batches(names: Sequence[str], settings: InputSettings) -> Iterator[InputBatch]:
@@ -112,7 +106,7 @@ def input_batches(names: Sequence[str], settings: InputSettings) -> Iterator[Inp
     try:
         for first in range(0, len(names), size):
             some = names[first:first + size]
-            grey = np.empty((len(some), INPUT_PIXELS, INPUT_PIXELS), np.float32)
+            grey = np.empty((len(some), settings.pixels, settings.pixels), np.float32)
             ahead.append((first, grey, pool.map(partial(_outcome, settings), some, grey)))
             if len(ahead) > most:
                 yield _finished_batch(*ahead.popleft())
@@ -251,7 +245,7 @@ def fill_rows(images: pd.DataFrame, cache: RowCache, settings: InputSettings,
     settings : InputSettings
         How to read images.
     rows_of : callable
-        From grey levels (n, 224, 224) to n rows; not called for a batch of which nothing can be read.
+        From grey levels (n, pixels, pixels) to n rows; not called for a batch of which nothing can be read.
     run : StageRun
         Records the images that cannot be used.
 
@@ -280,7 +274,7 @@ def fill_rows(images: pd.DataFrame, cache: RowCache, settings: InputSettings,
                        f"the cache of {counted(len(missing), 'images')} in {cache.dtype}")
     with ThreadPoolExecutor(1) as writer:  # writes while the network computes the next batch
         written = writer.submit(cache.commit)
-        for batch in reported_batches([file.name for file in missing], settings, run, "VGG16"):
+        for batch in reported_batches([file.name for file in missing], settings, run, "network"):
             if len(batch.places):
                 computed = rows_of(batch.grey)
                 written.result()
@@ -305,7 +299,8 @@ def image_reader(images: pd.DataFrame, settings: InputSettings,
     Returns
     -------
     read : callable
-        From places (k,) of images that can be used to grey levels (k, 224, 224, 1); UserError where one no longer can.
+        From places (k,) of images that can be used to grey levels (k, pixels, pixels, 1); UserError where one no
+        longer can.
     usable : numpy.ndarray
         bool, shape (n,).
     """
@@ -315,7 +310,7 @@ def image_reader(images: pd.DataFrame, settings: InputSettings,
     pool = ThreadPoolExecutor(settings.n_jobs, "images")  # its threads end with `read`
 
     def read(places: np.ndarray) -> np.ndarray:
-        grey = np.empty((len(places), INPUT_PIXELS, INPUT_PIXELS), np.float32)
+        grey = np.empty((len(places), settings.pixels, settings.pixels), np.float32)
         batch = _finished_batch(0, grey, pool.map(partial(_outcome, settings), names[places], grey))
         for place, reason, detail in batch.failures:
             raise UserError(f"{names[places[place]]}: {detail or reason}; it could be read when this run began; start "

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from classifier_VGG.network.inputs import BATCHES_AHEAD
-from classifier_VGG.network.vgg16 import assemble, backbone_outputs, flare_log_odds, load_head, require_features
+from classifier_VGG.network.vgg16 import FrozenNetwork, assemble, compile_model, flare_log_odds, is_out_of_memory
 from general_code.evaluation.report import COLOURS, GREY, new_figure
 from general_code.evaluation.scores import format_score, skill_scores
 from general_code.stage.files import UserError, atomic_path, atomic_write, describe
@@ -94,15 +94,15 @@ class HeadTrainer:
     """What trains a head and applies it, in one of the two modes.
 
     `read` makes the inputs of what is fitted from places (k,) among all images: features (k, width) in float16 or
-    float32, or images (k, 224, 224, 1). `classes` are those of all images, shape (n,). `backbone` returns the network
+    float32, or images (k, pixels, pixels, 1). `classes` are those of all images, shape (n,). `backbone` is the network
     that the images go through; None for features. `run` shows the progress of what goes through the network.
     """
 
     def __init__(self, read: Callable[[np.ndarray], np.ndarray], classes: np.ndarray, batch_size: int, run: StageRun,
-                 backbone: "Callable[[], keras.Model] | None" = None) -> None:
+                 backbone: FrozenNetwork | None = None) -> None:
         self._read, self._classes, self._batch_size, self._run = read, classes, batch_size, run
-        self._backbone = backbone
-        self._whole_model = functools.lru_cache(maxsize=1)(lambda head: assemble(backbone(), head))
+        self.backbone = backbone
+        self._whole_model = functools.lru_cache(maxsize=1)(lambda head: assemble(backbone.model, head))
 
     def train_epoch(self, head: "keras.Model", places: np.ndarray, seed: int, epoch: int) -> dict[str, float]:
         """Fit the head for an epoch on the images at some places; return loss, TPR, TNR, TSS, HSS while training."""
@@ -110,10 +110,10 @@ class HeadTrainer:
 
         classes = self._classes[places]
         order = places[epoch_order(len(places), seed, epoch)]
-        workers = 1 if self._backbone is None else BATCHES_AHEAD
+        workers = 1 if self.backbone is None else BATCHES_AHEAD
         data = batches(self._read, order, self._classes, self._batch_size, workers=workers)
         fitted = {"x": data, "shuffle": False, "verbose": 0, "class_weight": class_weights(classes)}
-        if self._backbone is None:
+        if self.backbone is None:
             logs = head.fit(**fitted).history
         else:
             with self._run.progress(total=len(data), description=f"epoch {epoch}", unit="batches") as bar:
@@ -121,21 +121,32 @@ class HeadTrainer:
                 try:
                     logs = self._whole_model(head).fit(**fitted, callbacks=[count]).history
                 except Exception as error:
+                    if not data.refusal and is_out_of_memory(error):
+                        raise UserError(f"batch_size: the device has no memory for training on {self._batch_size} "
+                                        "images at a time; set --batch-size to fewer, or --mode cached") from error
                     raise data.refusal or error from None
         return {"loss": float(logs["loss"][0])} | _scores_of_rates(logs["TPR"][0], logs["TNR"][0], classes)
+
+    def record(self, head: "keras.Model", training: np.ndarray, validation: np.ndarray, seed: int,
+               epoch: int) -> dict[str, float]:
+        """Fit the head for an epoch and evaluate it; return the epoch's record, `HISTORY_COLUMNS` without epoch."""
+        before = self.train_epoch(head, training, seed, epoch)
+        after = set_scores(self._classes[validation], self.log_odds(head, validation), self._classes[training])
+        return before | {f"val_{name}": value for name, value in after.items()}
 
     def log_odds(self, head: "keras.Model", places: np.ndarray) -> np.ndarray:
         """Return the log of the ratio of the probabilities, flare to no flare, of the images at some places.
 
         float64, shape (len(places),).
         """
-        odds, starts = [np.empty(0)], range(0, len(places), self._batch_size)
-        if self._backbone is not None:
-            starts = self._run.progress(starts, description="VGG16", unit="batches")
+        batch = self._batch_size if self.backbone is None else self.backbone.images
+        odds, starts = [np.empty(0)], range(0, len(places), batch)
+        if self.backbone is not None:
+            starts = self._run.progress(starts, description="network", unit="batches")
         for start in starts:
-            inputs = self._read(places[start:start + self._batch_size])
-            if self._backbone is not None:
-                inputs = require_features(backbone_outputs(self._backbone(), inputs[..., 0]))
+            inputs = self._read(places[start:start + batch])
+            if self.backbone is not None:
+                inputs = self.backbone(inputs[..., 0])
             odds.append(flare_log_odds(head, inputs))
         return np.concatenate(odds)
 
@@ -144,29 +155,20 @@ def _scores_of_rates(tpr: float, tnr: float, classes: np.ndarray) -> dict[str, f
     """Return the four scores from two of them, in float32, and the classes they were counted on, both present."""
     flares, quiet = int(np.sum(classes)), int(np.sum(classes == 0))
     hits, rejections = round(tpr * flares), round(tnr * quiet)
-    misses, alarms = flares - hits, quiet - rejections
-    heidke = 2 * (hits * rejections - misses * alarms) / (flares * (misses + rejections) + (hits + alarms) * quiet)
-    return {"TPR": hits / flares, "TNR": rejections / quiet, "TSS": hits / flares + rejections / quiet - 1,
-            "HSS": heidke}
+    cells = hits, flares - hits, rejections, quiet - rejections
+    return skill_scores(np.repeat([1, 1, 0, 0], cells), np.repeat([1, 0, 0, 1], cells))
 
 
-def set_scores(classes: np.ndarray, log_odds: np.ndarray) -> dict[str, float]:
-    """Return loss and scores of a set after an epoch.
+def set_scores(classes: np.ndarray, log_odds: np.ndarray, training: np.ndarray | None = None) -> dict[str, float]:
+    """Return loss and scores of a set after an epoch, from classes and log odds of a flare; nan where not defined.
 
-    Parameters
-    ----------
-    classes : numpy.ndarray
-        Shape (n,), 0 or 1.
-    log_odds : numpy.ndarray
-        Of a flare, shape (n,).
-
-    Returns
-    -------
-    dict
-        loss (cross-entropy, unweighted mean), TPR, TNR, TSS, HSS; nan where not defined.
+    The loss is the mean cross-entropy, weighted as Keras' in training if the classes of the training images, both
+    present, are given.
     """
     signed = np.where(classes == 1, log_odds, -log_odds)
-    loss = float(np.logaddexp(0, -signed).mean()) if len(classes) else float("nan")
+    weights = {0: 1.0, 1: 1.0} if training is None else class_weights(training)
+    losses = np.logaddexp(0, -signed) * np.where(classes == 1, weights[1], weights[0])
+    loss = float(losses.mean()) if len(classes) else float("nan")
     return {"loss": loss} | skill_scores(classes, log_odds > 0)
 
 
@@ -215,15 +217,25 @@ class Checkpoints:
             head.save(path)
         self.history.append({"epoch": epoch} | record)
         self._later = self._later[1:]
-        write_history(self.folder / "history.csv", self.history + self._later)
+        self.write_history(self.folder / "history.csv", self._later)
 
     def load(self, epoch: int) -> "keras.Model":
         """Return an epoch's head, with its optimizer's state; UserError when the file is damaged."""
+        import keras
+
         try:
-            return load_head(self.head_file(epoch))
+            head = keras.saving.load_model(self.head_file(epoch))
+            compile_model(head, head.optimizer)
+            return head
         except Exception as error:  # Keras raises many kinds for a damaged file
             raise UserError(f"{self.head_file(epoch)} cannot be read ({describe(error)}); remove it and start again: "
                             "training continues from the epoch before") from None
+
+    def write_history(self, path: Path, further: Sequence[dict[str, float]] = ()) -> None:
+        """Write the records of the epochs in use, and further ones; nan as nothing."""
+        with atomic_write(path) as file:
+            records = pd.DataFrame([*self.history, *further], columns=list(HISTORY_COLUMNS))
+            records.to_csv(file, index=False, lineterminator="\n")
 
     def head_file(self, epoch: int) -> Path:
         """Return the path of an epoch's head."""
@@ -258,20 +270,6 @@ class Checkpoints:
                     differing = ["unknown"]
                 run.report(f"The heads in {path.parent} are not used: they were trained with other settings or images "
                            f"({', '.join(differing)})")
-
-
-def write_history(path: Path, history: list[dict[str, float]]) -> None:
-    """Write records of epochs.
-
-    Parameters
-    ----------
-    path : Path
-        CSV with the header `HISTORY_COLUMNS`.
-    history : list of dict
-        One an epoch; nan is written as nothing.
-    """
-    with atomic_write(path) as file:
-        pd.DataFrame(history, columns=list(HISTORY_COLUMNS)).to_csv(file, index=False, lineterminator="\n")
 
 
 def best_epoch(history: list[dict[str, float]]) -> tuple[int, str]:
@@ -310,16 +308,16 @@ def best_epoch(history: list[dict[str, float]]) -> tuple[int, str]:
 
 
 def plot_curves(ax: "Axes", history: Sequence[dict[str, float]], names: Sequence[str], best: int) -> "Axes":
-    """Draw quantities by epoch, training dashed and validation in full, and mark the best epoch; nan is skipped."""
+    """Draw quantities by epoch, training dashed and validation solid, and mark the epoch taken; nan is skipped."""
     from matplotlib.ticker import MaxNLocator
 
     epochs = [record["epoch"] for record in history]
-    for colour, name in zip(COLOURS, names, strict=False):
-        ax.plot(epochs, [record[name] for record in history], "o--", color=colour, alpha=0.6, markersize=3,
-                label=f"{name}, training")
-        ax.plot(epochs, [record[f"val_{name}"] for record in history], "o-", color=colour, markersize=4,
-                label=f"{name}, validation")
-    ax.axvline(best, color=GREY, linewidth=0.8, linestyle=":")
+    for colour, width, name in zip(COLOURS, (3.0, 1.2), names, strict=False):  # equal curves: both are seen
+        ax.plot(epochs, [record[name] for record in history], "o--", color=colour, alpha=0.6, markersize=2 * width,
+                linewidth=width, label=f"{name}, training")
+        ax.plot(epochs, [record[f"val_{name}"] for record in history], "o-", color=colour, markersize=2 * width,
+                linewidth=width, label=f"{name}, validation")
+    ax.axvline(best, color=GREY, linewidth=0.8, linestyle=":", label=f"epoch taken: {best}")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.set_xlim(0.5, len(epochs) + 0.5)
     ax.set_xlabel("epoch")
@@ -347,7 +345,7 @@ def training_figure(history: Sequence[dict[str, float]], best: int, title: str) 
     """
     figure = new_figure(10, 4)
     left, right = figure.subplots(1, 2)
-    plot_curves(left, history, ("loss",), best).set_ylabel("cross-entropy (training: weighted by class)")
+    plot_curves(left, history, ("loss",), best).set_ylabel("cross-entropy, weighted by class")
     plot_curves(right, history, ("TSS", "HSS"), best).set_ylabel("skill score")
     figure.suptitle(title, fontsize="medium")
     return figure

@@ -1,38 +1,43 @@
-"""VGG16 as a fixed map from grey levels to features, a softmax head, the two joined to one model, and its forecasts.
+"""VGG16, or another Keras application, as a fixed map from grey levels to features; a softmax head; and its forecasts.
 
 Every model is float32 outside; images are (n, 224, 224, 1) grey levels 0..255, so that a saved model carries its own
-preprocessing: the channel three times, minus the means of ImageNet (Keras' "caffe" mode).
+preprocessing: the channel three times, then what the application's `preprocess_input` does (for VGG16, minus the means
+of ImageNet); 224 is the default size of the application's input. The features are the input of its classifier: fc2 of
+VGG16 and VGG19, for most others the last feature maps averaged over the image.
 
 Keras is imported inside the functions: `--help` does not wait for it, and `prepare_keras` decides how it is set up.
 """
 
 import hashlib
 import os
+import re
+import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from difflib import get_close_matches
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field, ValidationError
 
-from classifier_VGG.network.inputs import INPUT_PIXELS, InputSettings, reported_batches
-from general_code.evaluation.evaluate import flare_text
+from classifier_VGG.network.inputs import GREY_LEVELS, InputSettings, reported_batches
 from general_code.evaluation.scores import Calibration
-from general_code.stage.files import UserError, counted, describe, require_file, require_free_space
+from general_code.images.label_file import FlareTarget
+from general_code.noaa.flares import AS_REPORTED
+from general_code.stage.files import UserError, counted, describe, require_file, require_free_space, size_text
 from general_code.stage.run import StageRun, read_sidecar, require_address_space
 
 if TYPE_CHECKING:
     import keras
 
-FEATURES = 4096  # outputs of fc2
 CLASSES = 2  # no flare, flare
-PARAMETERS = 134_268_738  # of VGG16 with two classes
-IMAGENET_MEANS = (103.939, 116.779, 123.68)  # blue, green, red: keras.applications.vgg16.preprocess_input
 GREY_SPREAD = 64.0  # of grey levels minus means: random weights divide by it, so that features are of order 1
 DRAW_VERSION = 2  # of random weights: a change of their numbers makes caches void
 BATCHES_A_CALL = 16  # of cached features: 2 ms of work are not worth a call of their own
@@ -41,12 +46,11 @@ QUIET = "2"  # TensorFlow's log level of errors
 REMARKS = (b"I0000 ", b"WARNING: All log messages before absl::InitializeLog()")
 ADDRESS_SPACE = 10e9  # that a backend reserves on two cores [bytes]
 
-KERAS_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
-KERAS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{KERAS_FILE}"
-KERAS_MD5 = "64373286793e3c8b2b4e3219cbf3544b"  # as Keras 3.15.1 expects
-KERAS_BYTES = 553_467_096
-IMAGES_A_BATCH = 32  # of a forecast
-LONGEST_REASON = 200  # of an error of Keras', which may list all layers [characters]
+FILE_BYTES = 4.13  # of a weight file, a parameter
+IMAGES_ON = {"CPU": 64, "GPU": 256}  # images through the network at a time
+MEMORY_ERRORS = "RESOURCE_EXHAUSTED|ResourceExhausted|[Oo]ut ?[Oo]f ?[Mm]emory|OUT_OF_MEMORY|ALLOC_FAILED|" \
+                "MemoryError|DefaultCPUAllocator"  # in the names or texts of TensorFlow's, PyTorch's, JAX' and CUDA's
+MOST_LAYERS = 4  # named in a message
 MEANINGLESS = "THE WEIGHTS ARE RANDOM: THIS IS A TRIAL, ITS SCORES AND FORECASTS MEAN NOTHING"
 
 
@@ -124,23 +128,123 @@ def _without_log_of_tensorflow() -> Iterator[None]:
             os.write(2, b"".join(line for line in log if not line.startswith(REMARKS)))
 
 
+def device_kind() -> str:
+    """Return what Keras computes on: "CPU", or "GPU" for any accelerator."""
+    import keras
+
+    return "CPU" if "cpu" in str(keras.ops.zeros(1).device).lower() else "GPU"
+
+
 # ---------------------------------------------------------------------------- network
 
 
+class Backbone(NamedTuple):
+    """An application of Keras, cut in front of its classifier, and Keras' file of its weights for ImageNet."""
+
+    name: str  # in keras.applications
+    pixels: int  # height and width of its input
+    features: int
+    parameters: int  # with two classes
+    file: str
+    url: str
+    digest: str  # of the file: md5, or sha256 as of ConvNeXt's; "" where Keras does not know it
+
+
+_VGG16_FILE = "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
+VGG16 = Backbone(  # as Keras 3.15.1 says; known here, since it takes seconds to ask
+    "VGG16", pixels=224, features=4096, parameters=134_268_738, file=_VGG16_FILE,
+    url=f"https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{_VGG16_FILE}",
+    digest="64373286793e3c8b2b4e3219cbf3544b")
+
+
+def find_backbone(name: str) -> Backbone:
+    """Return what is to know about an application of Keras.
+
+    Parameters
+    ----------
+    name : str
+        Of a function of keras.applications: VGG16, ResNet50, EfficientNetV2B0, ...
+
+    Returns
+    -------
+    Backbone
+        Its network is built once for that, but for VGG16's.
+
+    Raises
+    ------
+    UserError
+        When there is none of this name.
+    """
+    import keras
+
+    if name == VGG16.name:
+        return VGG16
+    known = {each.lower(): each for each in dir(keras.applications) if callable(getattr(keras.applications, each))}
+    if name not in known.values():
+        near = [known[each] for each in get_close_matches(name.lower(), known, 4, 0.5)] or sorted(known.values())
+        raise UserError(f"backbone: expected an application of Keras, got '{name}', which keras.applications of Keras "
+                        f"{keras.__version__} does not have; did you mean {', '.join(near)}?")
+    published, (file,) = _publish(name)
+    classifier = _classifier(published)
+    features = classifier.input.shape[-1]
+    removed = sum(int(np.prod(weight.shape)) for weight in classifier.weights)
+    return Backbone(name, published.input_shape[1] or VGG16.pixels, features,
+                    published.count_params() - removed + (features + 1) * CLASSES, *file)
+
+
+def _publish(name: str, colour: Any = None) -> "tuple[keras.Model, list[tuple[str, str, str]]]":
+    """Build an application as for ImageNet's weights (EfficientNetB0 to B7 differ without), but do not load them.
+
+    Returned with it: name, address and hash of their file.
+    """
+    import keras
+    from keras.src.utils import file_utils
+
+    asked = []
+
+    def record(file: str, origin: str, file_hash: str = "", **_: Any) -> str:
+        asked.append((file, origin, file_hash))
+        return file
+
+    # Keras neither says which file it wants without fetching it, nor leaves a damaged one where it is
+    with patch.object(file_utils, "get_file", record), patch.object(keras.Model, "load_weights"), \
+            warnings.catch_warnings(action="ignore", category=UserWarning):  # of MobileNetV3's: its size is the default
+        published = getattr(keras.applications, name)(weights="imagenet", input_tensor=colour)
+    return published, asked
+
+
+def _classifier(published: "keras.Model") -> "keras.Layer":
+    """Return the layer that makes classes of features."""
+    return [layer for layer in published.layers if layer.weights][-1]
+
+
+def _to_colour(name: str, pixels: int) -> "tuple[keras.KerasTensor, keras.KerasTensor]":
+    """Return grey levels, and what the application's own `preprocess_input` makes of them: linear in each channel."""
+    import keras
+
+    # where the network itself begins with its preprocessing, this function returns what it gets
+    preprocess = sys.modules[getattr(keras.applications, name).__module__].preprocess_input
+    black, white = (preprocess(np.full((1, 1, 1, 3), level, np.float64))[0, 0, 0] for level in (0.0, GREY_LEVELS))
+    grey = keras.Input((pixels, pixels, 1), name="grey_levels")
+    colour = keras.layers.Concatenate(name="three_channels")([grey, grey, grey])
+    scale = ((white - black) / GREY_LEVELS).tolist()
+    return grey, keras.layers.Rescaling(scale, black.tolist(), name="preprocessed")(colour)
+
+
 def build_backbone(source: "WeightSource", dtype: str = "float32") -> "keras.Model":
-    """Build the frozen network from grey levels to the outputs of fc2.
+    """Build the frozen network from grey levels to features.
 
     Parameters
     ----------
     source : WeightSource
         From `weight_source`.
     dtype : {"float32", "bfloat16"}, optional
-        Of weights and arithmetic.
+        Of the arithmetic; of VGG16's weights, too. Others keep float32 weights, as their normalization needs.
 
     Returns
     -------
     keras.Model
-        (n, 224, 224, 1) grey levels 0..255 to (n, 4096) float32; not trainable.
+        (n, pixels, pixels, 1) grey levels 0..255 to (n, features) float32; not trainable, and nothing is dropped.
 
     Raises
     ------
@@ -149,68 +253,124 @@ def build_backbone(source: "WeightSource", dtype: str = "float32") -> "keras.Mod
     """
     import keras
 
-    grey = keras.Input((INPUT_PIXELS, INPUT_PIXELS, 1), name="grey_levels")
-    colour = keras.layers.Concatenate(name="three_channels")([grey, grey, grey])
-    colour = keras.layers.Rescaling(1.0, [-mean for mean in IMAGENET_MEANS], name="minus_means")(colour)
-    keras.config.set_dtype_policy(dtype)
+    backbone = source.backbone
+    grey, colour = _to_colour(backbone.name, backbone.pixels)
+    keras.config.set_dtype_policy(dtype if dtype == "float32" or backbone.name == "VGG16" else f"mixed_{dtype}")
     try:
-        published = keras.applications.VGG16(weights=None, input_tensor=colour, classes=CLASSES)
+        published, _ = _publish(backbone.name, colour)
     finally:
         keras.config.set_dtype_policy("float32")
-    features = keras.layers.Activation("linear", name="features")(published.get_layer("fc2").output)
-    backbone = keras.Model(grey, features, name="VGG16")
-    source.fill(backbone)
-    backbone.trainable = False
-    avoid_xla(backbone)
-    return backbone
+    source.fill(published)
+    features = keras.layers.Flatten(name="features")(_classifier(published).input)
+    network = keras.Model(grey, features, name=backbone.name)
+    for layer in network._flatten_layers():
+        for rate in {"rate", "drop_path_rate"} & set(vars(layer)):
+            setattr(layer, rate, 0.0)
+        if type(layer).__name__ in ("Rescaling", "Normalization"):
+            layer.dtype_policy = "float32"  # grey levels in bfloat16 would be rounded to whole ones
+    network.trainable = False
+    avoid_xla(network)
+    return network
 
 
 def backbone_outputs(backbone: "keras.Model", grey: np.ndarray) -> np.ndarray:
-    """Return the features of a batch.
-
-    Parameters
-    ----------
-    backbone : keras.Model
-        From `build_backbone`.
-    grey : numpy.ndarray
-        float32, shape (n, 224, 224): grey levels 0..255, not rounded.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32, shape (n, 4096); (0, 4096) for no image.
-    """
+    """Return the features (n, width) of grey levels 0..255 (n, pixels, pixels), both float32; n may be 0."""
     if not len(grey):
         return np.empty((0, backbone.output_shape[-1]), np.float32)
     return np.asarray(backbone.predict_on_batch(grey[..., np.newaxis]))
 
 
-def require_features(features: np.ndarray) -> np.ndarray:
-    """Return the features of a batch of the training, unless the network has nothing to say.
+class FrozenNetwork:
+    """A network that is built when it is first needed, and fed with as many images at a time as the device can hold.
 
-    Parameters
-    ----------
-    features : numpy.ndarray
-        Shape (n, 4096).
-
-    Returns
-    -------
-    numpy.ndarray
-        These, as they came.
-
-    Raises
-    ------
-    UserError
-        When those of several images are all 0.
+    That is `images`, or for 0 64 on a CPU and 256 on another device; `report` takes a line about the memory needed, and
+    about fewer images when the device had too little.
     """
-    if len(features) > 1 and not features.any():
-        raise UserError(f"the network gives 0 for each of {features.shape[1]:,} features of "
-                        f"{counted(len(features), 'images')}: its weights are unusable; take another file (--weights)")
-    return features
+
+    def __init__(self, build: "Callable[[], keras.Model]", images: int, report: Callable[[str], None]) -> None:
+        self._build, self._report = build, report
+        self._compiled = 0  # images of the largest pass so far
+        self.images = images or IMAGES_ON[device_kind()]
+
+    @cached_property
+    def model(self) -> "keras.Model":
+        """The network; UserError when the device has no memory for its weights."""
+        try:
+            model = self._build()
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise _too_little_memory("the weights of the network") from error
+            raise
+        weights, image = memory_needed(model)
+        self._report(f"{model.name}: {counted(self.images, 'images')} at a time (extract_batch) take about "
+                     f"{size_text(weights + self.images * image)} of memory, {size_text(weights)} of it for weights")
+        return model
+
+    def __call__(self, grey: np.ndarray) -> np.ndarray:
+        """Return the features of images, as `backbone_outputs` does, in as many passes as it takes.
+
+        UserError when the device has no memory for one image, or those of several images are all 0.
+        """
+        model, parts, done = self.model, [], 0
+        while done < len(grey) or not parts:
+            part = grey[done:done + self.images]
+            try:
+                parts.append(self._pass(model, part))
+                done += len(part)
+            except Exception as error:  # each backend has its own; the arrays it holds go with it
+                if not is_out_of_memory(error):
+                    raise
+                if len(part) == 1:
+                    raise _too_little_memory("one image") from error
+                self.images = len(part) // 2
+                self._compiled = 0
+                self._report(f"extract_batch: the device has no memory for {len(part)} images; going on with "
+                             f"{self.images} at a time")
+        features = np.concatenate(parts)
+        if len(features) > 1 and not features.any():
+            raise UserError(f"the network gives 0 for each of {features.shape[1]:,} features of "
+                            f"{counted(len(features), 'images')}: its weights are unusable; take another file "
+                            "(--weights)")
+        return features
+
+    def _pass(self, model: "keras.Model", grey: np.ndarray) -> np.ndarray:
+        """Return the features of images; JAX, which compiles for each number of them, always gets as many."""
+        import keras
+
+        missing = self._compiled - len(grey) if keras.config.backend() == "jax" and len(grey) else 0
+        padded = np.concatenate([grey, np.zeros((missing, *grey.shape[1:]), grey.dtype)]) if missing > 0 else grey
+        features = backbone_outputs(model, padded)
+        self._compiled = max(self._compiled, len(grey))
+        return features[:len(grey)]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error of any backend means that there is too little memory."""
+    return bool(re.search(MEMORY_ERRORS, f"{type(error).__name__} {error}"))
+
+
+def _too_little_memory(purpose: str) -> UserError:
+    """Return the error that ends a run."""
+    device = device_kind()
+    return UserError(f"backend: the {device} has no memory for {purpose}; stop other programs on it"
+                     + ", or use the CPU (CUDA_VISIBLE_DEVICES=-1)" * (device != "CPU"))
+
+
+def memory_needed(network: "keras.Model") -> tuple[float, float]:
+    """Return the memory that the weights take, and that an image takes [bytes].
+
+    An image takes what is the largest layer's input and output; a device may hold more, for residuals and its own use.
+    """
+    def size(tensors: Any) -> float:
+        each = tensors if isinstance(tensors, list | tuple) else [tensors]
+        return sum(np.prod([side or 1 for side in array.shape]) * (2.0 if "16" in str(array.dtype) else 4.0)
+                   for array in each)
+
+    return size(network.weights), max(size(layer.input) + size(layer.output) for layer in network.layers)
 
 
 def new_head(width: int, seed: int, learning_rate: float) -> "keras.Model":
-    """Make the trainable layer that takes the place of VGG16's last one.
+    """Make the trainable layer that takes the place of the network's last one.
 
     Parameters
     ----------
@@ -232,21 +392,12 @@ def new_head(width: int, seed: int, learning_rate: float) -> "keras.Model":
     head = keras.Sequential([keras.Input((width,), name="features_in"), layer], name="head")
     limit = np.sqrt(6 / (width + CLASSES))
     layer.set_weights([np.random.default_rng(seed).uniform(-limit, limit, (width, CLASSES)), np.zeros(CLASSES)])
-    compile_model(head, keras.optimizers.Adam(learning_rate), BATCHES_A_CALL)
+    compile_model(head, keras.optimizers.Adam(learning_rate))
     head.optimizer.build(head.trainable_variables)
     return head
 
 
-def load_head(path: Path) -> "keras.Model":
-    """Return a head that was saved, with the state of its Adam."""
-    import keras
-
-    head = keras.saving.load_model(path)
-    compile_model(head, head.optimizer, BATCHES_A_CALL)
-    return head
-
-
-def compile_model(model: "keras.Model", optimizer: "keras.Optimizer", batches_a_call: int = 1) -> None:
+def compile_model(model: "keras.Model", optimizer: "keras.Optimizer", batches_a_call: int = BATCHES_A_CALL) -> None:
     """Give a model the experiment's loss and the rates of flares and quiet images that it classifies correctly."""
     import keras
 
@@ -276,12 +427,13 @@ def assemble(backbone: "keras.Model", head: "keras.Model") -> "keras.Model":
     Returns
     -------
     keras.Model
-        (n, 224, 224, 1) grey levels 0..255 to the probabilities (no flare, flare); compiled with the head's optimizer.
+        (n, pixels, pixels, 1) grey levels 0..255 to the probabilities of no flare and flare; compiled with the head's
+        optimizer.
     """
     import keras
 
-    model = keras.Model(backbone.input, head.get_layer("flare")(backbone.output), name="VGG16_flares")
-    compile_model(model, head.optimizer)
+    model = keras.Model(backbone.input, head.get_layer("flare")(backbone.output), name=f"{backbone.name}_flares")
+    compile_model(model, head.optimizer, batches_a_call=1)
     return model
 
 
@@ -326,13 +478,14 @@ def flare_log_odds(head: "keras.Layer", features: np.ndarray) -> np.ndarray:
 class WeightSource(NamedTuple):
     """Where the backbone's weights come from."""
 
+    backbone: Backbone
     description: str  # for people
     digest: str  # another one for other weights: what is computed with them depends on it
-    fill: Callable[["keras.Model"], None]  # sets the weights of a network
+    fill: Callable[["keras.Model"], None]  # sets the weights of an application with its classifier
     random: bool  # scores mean nothing
 
 
-def weight_source(weights: str, seed: int, report: Callable[[str], None]) -> WeightSource:
+def weight_source(weights: str, seed: int, report: Callable[[str], None], backbone: Backbone = VGG16) -> WeightSource:
     """Return the source that the setting `weights` names.
 
     Parameters
@@ -343,11 +496,14 @@ def weight_source(weights: str, seed: int, report: Callable[[str], None]) -> Wei
         Of the random weights.
     report : callable
         Takes a line about a download.
+    backbone : Backbone, optional
+        The network that they are for.
 
     Returns
     -------
     WeightSource
-        A file is only read when a network is filled.
+        A file is only read when a network is filled; one for EfficientNetB0 to B7 holds the network for ImageNet's
+        weights, which rescales its input once more.
 
     Raises
     ------
@@ -355,101 +511,133 @@ def weight_source(weights: str, seed: int, report: Callable[[str], None]) -> Wei
         When there is no such file, or Keras' own file is neither in its place nor available.
     """
     if weights == "random":
-        return WeightSource(f"random, seed {seed}", f"random-{DRAW_VERSION}-{seed}", partial(_draw, seed=seed), True)
+        fill = partial(_draw, seed=seed)
+        return WeightSource(backbone, f"random, seed {seed}", f"random-{DRAW_VERSION}-{seed}", fill, True)
     if weights == "imagenet":
-        path = _imagenet_file(report)
-        return WeightSource(f"ImageNet, {path}", KERAS_MD5, partial(_read, path=path), False)
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise UserError(f"weights: expected \"imagenet\", \"random\" or a file, got '{weights}', which does not exist "
-                        f"(from {Path.cwd()})")
-    return WeightSource(str(path), _md5(path), partial(_read, path=path), False)
+        path, digest = _imagenet_file(backbone, report)
+        description = f"ImageNet, {path}"
+    else:
+        path = Path(weights).expanduser()
+        if not path.is_file():
+            raise UserError(f"weights: expected \"imagenet\", \"random\" or a file, got '{weights}', which is no "
+                            f"file (from {Path.cwd()})")
+        description, digest = str(path), _digest(path, backbone)
+    as_published = weights == "imagenet" or digest == backbone.digest
+    fill = partial(_read, path=path, backbone=backbone, as_published=as_published)
+    return WeightSource(backbone, description, digest, fill, False)
 
 
-def _layers_with_weights(network: "keras.Model") -> "list[keras.Layer]":
-    """Return the convolutions, fc1 and fc2, in this order."""
-    return [layer for layer in network.layers if layer.weights]
+def _kept_weights(published: "keras.Model") -> "list[keras.Variable]":
+    """Return the weights of an application but those of its classifier, in the order of its layers."""
+    return published.weights[:-len(_classifier(published).weights)]
 
 
-def _draw(network: "keras.Model", seed: int) -> None:
+def _draw(published: "keras.Model", seed: int) -> None:
     """Draw weights that keep the size of the signal from layer to layer (He et al. 2015, doi:10.1109/ICCV.2015.123).
 
-    They are the same on every system and backend; biases are 0.
+    They are the same on every system and backend; biases are 0, and normalizations leave alone what they get.
     """
-    for place, layer in enumerate(_layers_with_weights(network)):
-        kernel = np.random.default_rng([seed, place]).standard_normal(layer.kernel.shape, dtype=np.float32)
-        kernel *= np.float32(np.sqrt(2 / np.prod(kernel.shape[:-1])))
-        if place == 0:
+    large = min(published.get_layer("preprocessed").offset) < -GREY_SPREAD  # the first layer gets numbers like 100
+    kernels = [weight for weight in _kept_weights(published) if len(weight.shape) > 1]
+    for place, weight in enumerate(kernels):
+        kernel = np.random.default_rng([seed, place]).standard_normal(weight.shape, dtype=np.float32)
+        depthwise = weight.shape[-1] == 1 and len(weight.shape) == 4
+        kernel *= np.float32(np.sqrt(2 / np.prod(weight.shape[:2] if depthwise else weight.shape[:-1])))
+        if place == 0 and large:
             kernel /= GREY_SPREAD
-        layer.set_weights([kernel, np.zeros(kernel.shape[-1], np.float32)])
+        weight.assign(kernel)
 
 
-def _read(network: "keras.Model", path: Path) -> None:
-    """Fill a network from a file, or raise UserError saying what the file lacks."""
-    layers = _layers_with_weights(network)
-    for layer in layers:  # shows afterwards what the file does not have; and a ReLU would hide NaN of its own
-        layer.set_weights([np.full(weight.shape, np.nan, np.float32) for weight in layer.weights])
-    expected = f"expected VGG16 with its dense layers fc1 and fc2, as in {KERAS_FILE}"
+def _read(published: "keras.Model", path: Path, backbone: Backbone, as_published: bool) -> None:
+    """Fill an application from a file, or raise UserError saying what the file lacks."""
+    kept = [weight for weight in _kept_weights(published) if "int" not in str(weight.dtype)]
+    for weight in kept:  # shows afterwards what the file does not have; and a ReLU would hide NaN of its own
+        weight.assign(np.full(weight.shape, np.nan, np.float32))
+    dense = " with its dense layers fc1 and fc2" if backbone.name.startswith("VGG") else ""
+    expected = f"expected {backbone.name}{dense}, as in {backbone.file}"
     try:
-        _load(network, path)
+        if as_published:
+            published.load_weights(path)
+        else:
+            _load(published, path)
     except Exception as error:  # h5py and Keras raise many kinds for a damaged or another file
         raise UserError(f"weights '{path}': {expected}, got a file that Keras cannot use for it "
-                        f"({describe(error)[:LONGEST_REASON]})") from error
-    unset = [layer.name for layer in layers
-             if not all(np.isfinite(np.asarray(weight, np.float32)).all() for weight in layer.get_weights())]
+                        f"({describe(error)})") from error
+    unset = dict.fromkeys(weight.path.split("/")[-2] for weight in kept
+                          if not np.isfinite(np.asarray(weight, np.float32)).all())
     if unset:
-        raise UserError(f"weights '{path}': {expected}, got none, NaN or infinite numbers for {', '.join(unset)}; the "
-                        "file lacks these layers or is damaged, use another")
+        raise UserError(f"weights '{path}': {expected}, got none, NaN or infinite numbers for "
+                        f"{', '.join([*unset][:MOST_LAYERS])}{', ...' * (len(unset) > MOST_LAYERS)}; the file lacks "
+                        "these layers or is damaged, use another")
 
 
-def _load(network: "keras.Model", path: Path) -> None:
-    """Set what a file holds for the layers of a network."""
+def _load(published: "keras.Model", path: Path) -> None:
+    """Set what a file holds for the layers of an application but its classifier, which may be another or absent."""
     import keras
 
+    kept = _kept_weights(published)
+    network = keras.Model(published.input, _classifier(published).input)
     if path.suffix == ".keras":
-        found = {layer.name: layer for layer in keras.saving.load_model(path, compile=False)._flatten_layers()}
-        for layer in _layers_with_weights(network):
-            if layer.name in found:
-                layer.set_weights(found[layer.name].get_weights())
-    elif path.name.endswith(".weights.h5"):
+        model = keras.saving.load_model(path, compile=False)
+        if _rescalings(model) < _rescalings(published) - 1:
+            raise ValueError("its preprocessing is not in the network, or not as for ImageNet's weights")
+        found = model.weights
+        if len(found) < len(kept):
+            raise ValueError(f"{len(found)} arrays, {len(kept)} are needed")
+        for weight, other in zip(kept, found, strict=False):
+            weight.assign(other)  # raises ValueError for another shape
+    elif path.name.endswith(".weights.h5") or not _has_names(network):
         network.load_weights(path)
     else:
         network.load_weights(path, by_name=True)
 
 
-def _imagenet_file(report: Callable[[str], None]) -> Path:
-    """Return Keras' own file; Keras is not asked about a damaged one, since it would delete it."""
+def _rescalings(model: "keras.Model") -> int:
+    """Return how many layers rescale: ours has one more than Keras', unless it was made here."""
+    return sum(type(layer).__name__ == "Rescaling" for layer in model._flatten_layers())
+
+
+def _has_names(network: "keras.Model") -> bool:
+    """Tell whether the layers have names of their own: Keras numbers others differently in each process."""
+    return not any(layer.name.rstrip("0123456789").replace("_", "") == type(layer).__name__.lower()
+                   for layer in network.layers if layer.weights)
+
+
+def _imagenet_file(backbone: Backbone, report: Callable[[str], None]) -> tuple[Path, str]:
+    """Return Keras' own file and its hash; Keras is not asked about a damaged one, since it would delete it."""
     home = os.environ.get("KERAS_HOME") or "~/.keras"
-    path = Path(os.path.expanduser(home)) / "models" / KERAS_FILE  # noqa: PTH111  Path's fails without any home
+    path = Path(os.path.expanduser(home)) / "models" / backbone.file  # noqa: PTH111  Path's fails without a home
     if not path.exists():
-        _download(path, report)
-    found = _md5(path)
-    if found != KERAS_MD5:
-        raise UserError(f"weights \"imagenet\": '{path}' has md5 {found}, expected {KERAS_MD5}; it is left as it is: "
-                        "move it away to have it downloaded again, or name it with --weights PATH if it is meant")
-    return path
+        _download(backbone, path, report)
+    found = _digest(path, backbone)
+    if backbone.digest not in ("", found):
+        raise UserError(f"weights \"imagenet\": '{path}' has the hash {found}, expected {backbone.digest}; it is left "
+                        "as it is: move it away to have it downloaded again, or name it with --weights PATH if it is "
+                        "meant")
+    return path, found
 
 
-def _download(path: Path, report: Callable[[str], None]) -> None:
+def _download(backbone: Backbone, path: Path, report: Callable[[str], None]) -> None:
     """Let Keras download its weights under another name, then move them into place."""
     import keras
 
-    require_free_space(path.parent, KERAS_BYTES, "the download of the ImageNet weights")
-    report(f"Downloading {KERAS_URL} ({KERAS_BYTES / 1e6:.0f} MB)")
+    n_bytes = FILE_BYTES * backbone.parameters
+    require_free_space(path.parent, n_bytes, "the download of the ImageNet weights")
+    report(f"Downloading {backbone.url} (about {size_text(n_bytes)})")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        got = keras.utils.get_file(f"{KERAS_FILE}.part-{os.getpid()}", KERAS_URL, file_hash=KERAS_MD5,
-                                   cache_dir=str(path.parent.parent), cache_subdir="models")
+        got = keras.utils.get_file(f"{path.name}.part-{os.getpid()}", backbone.url, cache_subdir="models",
+                                   file_hash=backbone.digest or None, cache_dir=str(path.parent.parent))
         Path(got).replace(path)
     except Exception as error:  # Keras raises the builtin Exception when there is no network
         raise UserError(f"weights \"imagenet\": the download failed ({describe(error)}); without a network, put the "
-                        f"file from {KERAS_URL} at '{path}', or use --weights PATH") from error
+                        f"file from {backbone.url} at '{path}', or use --weights PATH") from error
 
 
-def _md5(path: Path) -> str:
-    """Return the md5 of a file."""
+def _digest(path: Path, backbone: Backbone) -> str:
+    """Return the hash of a file, of the kind that Keras publishes for the backbone."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+        return hashlib.file_digest(file, "sha256" if len(backbone.digest) == 64 else "md5").hexdigest()
 
 
 # ---------------------------------------------------------------------------- forecasts of a saved model
@@ -461,10 +649,13 @@ class ModelNotes(BaseModel):
     gauss_range: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     image_format: Literal["fits", "png"]
     backend: Literal[BACKENDS] = "tensorflow"
+    backbone: str = "VGG16"
     weights: str = "unknown"
     scores_mean_nothing: bool = False
     flare_size: str = ""
-    flare_window_hours: float = np.nan
+    flare_window_hours: float | Literal[""] = ""
+    latency_minutes: float = 0.0
+    flare_scale: str = AS_REPORTED
     calibration: Calibration | None = None
     model_made_of: dict[str, Any] = {}
 
@@ -500,26 +691,28 @@ def forecast_with_vgg(model_file: Path, paths: Sequence[Path], run: StageRun, n_
     run.report(prepare_keras(notes.backend))
     import keras
 
-    run.report(f"VGG16 with weights {notes.weights}, trained on {notes.image_format} images, flares "
-               f"{flare_text(notes.flare_size, notes.flare_window_hours)}")
+    run.report(f"{notes.backbone} with weights {notes.weights}, trained on {notes.image_format} images, flares "
+               f"{FlareTarget.of(notes.model_dump()).text()}")
     if notes.scores_mean_nothing:
         run.report(MEANINGLESS)
     if len(paths) == 1:
-        run.report("No figure is drawn for a VGG16 model: it has no features to show")
+        run.report(f"No figure is drawn for a {notes.backbone} model: it has no features to show")
     odds, refused = np.full(len(paths), np.nan), {}
     model = _load_model(model_file, notes)
     head = model.layers[-1]
-    network = keras.Model(model.input, head.input)  # from the probabilities, log odds would end at 87
+    network = keras.Model(model.input, head.input, name=notes.backbone)  # log odds end at 87 after the softmax
     avoid_xla(network)
-    reading = InputSettings(Path.cwd(), notes.image_format, notes.gauss_range, IMAGES_A_BATCH, n_jobs)
+    frozen = FrozenNetwork(lambda: network, 0, run.report)
+    reading = InputSettings(Path.cwd(), notes.image_format, notes.gauss_range, frozen.images, n_jobs,
+                            pixels=model.input_shape[1])
     endings = (".png",) if notes.image_format == "png" else (".fits", ".fits.gz")
     for path in paths:
         if not path.name.lower().endswith(endings):
             refused[path] = f"image format: the model was trained on {notes.image_format} images"
     fitting = np.flatnonzero([path not in refused for path in paths])
-    for batch in reported_batches([str(paths[place]) for place in fitting], reading, run, "VGG16",
+    for batch in reported_batches([str(paths[place]) for place in fitting], reading, run, notes.backbone,
                                   lambda name, reason, detail: refused.update({Path(name): detail or reason})):
-        odds[fitting[batch.places]] = flare_log_odds(head, backbone_outputs(network, batch.grey))
+        odds[fitting[batch.places]] = flare_log_odds(head, frozen(batch.grey))
     probability = notes.calibration.probability(odds) if notes.calibration else np.full(len(paths), np.nan)
     return pd.DataFrame({"decision_value": odds, "probability": probability, "outside_training_range": "",
                          "decision": np.where(np.isnan(odds), np.nan, odds > 0),
@@ -545,10 +738,11 @@ def _load_model(model_file: Path, notes: ModelNotes) -> "keras.Model":
     try:
         model = keras.saving.load_model(model_file, compile=False)
     except Exception as error:  # Keras raises many kinds for a damaged or another file
-        raise UserError(f"model: '{model_file}' is not a Keras model ({describe(error)[:LONGEST_REASON]})") from None
-    if model.input_shape[1:] != (INPUT_PIXELS, INPUT_PIXELS, 1) or model.output_shape[1:] != (2,):
-        raise UserError(f"model: '{model_file}' takes {model.input_shape} and gives {model.output_shape}, expected "
-                        f"(n, {INPUT_PIXELS}, {INPUT_PIXELS}, 1) and (n, 2) as of VGG_transfer_learning.py")
+        raise UserError(f"model: '{model_file}' is not a Keras model ({describe(error)})") from None
+    shape = model.input_shape
+    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 1 or model.output_shape[1:] != (2,):
+        raise UserError(f"model: '{model_file}' takes {shape} and gives {model.output_shape}, expected images like "
+                        "(n, 224, 224, 1) and (n, 2) as of VGG_transfer_learning.py")
     # sizes and times of files say nothing about copies
     if notes.model_made_of.get("head") != head_digest(model.layers[-1]):
         raise UserError(f"model: the head in '{model_file}' is not the one that '{model_file}.json' is about: its "

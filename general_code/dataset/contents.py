@@ -7,19 +7,27 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from general_code.images.label_file import read_list
+from general_code.images.label_file import FlareTarget, read_list
 from general_code.images.names import CAMERAS, NOT_A_NAME, SERIES, list_images, parse_image_names, where_images_are
-from general_code.noaa.flares import NO_FLARE, EventList, ImageLabels, label_images
+from general_code.noaa.flares import (
+    AS_REPORTED,
+    NO_FLARE,
+    REDUCED_UNTIL,
+    REDUCTION,
+    EventList,
+    ImageLabels,
+    label_images,
+)
 from general_code.noaa.regions import region_codes, region_positions, whole_seconds
-from general_code.stage.files import UserError, atomic_path
+from general_code.stage.files import UserError, atomic_path, counted
 from general_code.stage.run import Problem, StageRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CLASS_COLOURS = {"0": "#bbbbbb", "A": "#dddddd", "B": "#88ccee", "C": "#0077bb", "M": "#ee7733", "X": "#aa3377"}
-CLASS_NAMES = {"0": "no flare", "A": "A", "B": "B", "C": "C", "M": "M", "X": "X"}
-ALWAYS_SHOWN = ("0", "C", "M", "X")
+ALWAYS_SHOWN = "CMX"  # where they count
+MONTHS_BY_DAY = 3  # a data set of so many months or fewer is counted by day
 # what stage 2 keeps beside the regions' folders: ledger, sidecars, log; lists of what is missing; pages as they were
 OTHER_FILES = r"download_ledger\.csv.*|\d{4}_missing_records\.csv|export_page_.*\.(?:png|html)"
 
@@ -146,16 +154,14 @@ def select_images(images: pd.DataFrame, table: pd.DataFrame, max_latitude: float
 # ---------------------------------------------------------------------------- labels
 
 
-def label_dataset(images: pd.DataFrame, events: EventList, flare_size: str, window_hours: float, as_published: bool,
+def label_dataset(images: pd.DataFrame, events: EventList, target: FlareTarget, as_published: bool,
                   run: StageRun) -> pd.DataFrame:
     """Label the images of a data set.
 
     Parameters
     ----------
-    images, events : pandas.DataFrame, EventList
-        `region`, `time` [TAI] and `camera`, shape (m,); flares.
-    flare_size, window_hours : str, float
-        Smallest class that counts, and how long after the image [h].
+    images, events, target : pandas.DataFrame, EventList, FlareTarget
+        `region`, `time` [TAI] and `camera`, shape (m,); flares, on the scale of the target; which of them count.
     as_published, run : bool, StageRun
         Flares have the dates of their reports: no label depends on the days of maxima after midnight. Reports the
         images with a day without a report in their window, and the labels that those maxima change.
@@ -168,12 +174,16 @@ def label_dataset(images: pd.DataFrame, events: EventList, flare_size: str, wind
     run.report(f"Labelling {len(images):,} images with {len(events):,} flares, {events.period[0]} to "
                f"{events.period[1]}")
     times = images["time"].to_numpy().astype("datetime64[s]")
-    labels = label_images(images["region"], times, events, flare_size, window_hours)
+    rule = target.size, target.window_hours, target.latency_minutes
+    labels = label_images(images["region"], times, events, *rule)
     classes = labels.flare_classes(events)
-    _report_coverage(times, events, window_hours, run)
+    _report_coverage(times, events, target, run)
+    if target.scale == AS_REPORTED and times.min() < REDUCED_UNTIL <= times.max():
+        run.report(f"ATTENTION: images before and after {REDUCED_UNTIL}, until which reported classes were {REDUCTION} "
+                   f"of today's: {target.size} means two fluxes; set flare_scale to modern to label by one")
     if not as_published:
         listed = replace(events, time=events.listed_time)
-        as_listed = label_images(images["region"], times, listed, flare_size, window_hours).flare_classes(listed)
+        as_listed = label_images(images["region"], times, listed, *rule).flare_classes(listed)
         changed = int((classes != as_listed).sum())
         run.count("flares_after_midnight", int(events.after_midnight.sum()))
         run.count("labels_changed_by_midnight_rule", changed)
@@ -191,10 +201,11 @@ def label_order(images: pd.DataFrame, labels: ImageLabels) -> np.ndarray:
     return np.lexsort((images["camera"].to_numpy(), images["time"].to_numpy(), group, ~flaring))
 
 
-def _report_coverage(times: np.ndarray, events: EventList, window_hours: float, run: StageRun) -> None:
+def _report_coverage(times: np.ndarray, events: EventList, target: FlareTarget, run: StageRun) -> None:
     """Warn of images whose label may be too low because a report is missing."""
-    end = times + np.timedelta64(whole_seconds(window_hours) - 1, "s")
-    lacking = int((~events.covers(times, end)).sum())
+    begin = times + np.timedelta64(whole_seconds(0, target.latency_minutes), "s")
+    end = times + np.timedelta64(whole_seconds(target.window_hours, target.latency_minutes) - 1, "s")
+    lacking = int((~events.covers(begin, end)).sum())
     run.count("images_with_unreported_days", lacking)
     if lacking:
         kind = "flares" if events.reported is None else "reports"
@@ -205,13 +216,13 @@ def _report_coverage(times: np.ndarray, events: EventList, window_hours: float, 
 # ---------------------------------------------------------------------------- summary
 
 
-def report_contents(labelled: pd.DataFrame, size: str, figure: Path, run: StageRun) -> str:
+def report_contents(labelled: pd.DataFrame, target: FlareTarget, figure: Path, run: StageRun) -> str:
     """Print the table of images and regions by label, count them for the sidecar, and draw the figure.
 
     Parameters
     ----------
-    labelled, size : pandas.DataFrame, str
-        `region`, `time`, `latitude`, `longitude` and `flare_class`; what counts, e.g. "flare >= C1.0 within 24 h".
+    labelled, target : pandas.DataFrame, FlareTarget
+        `region`, `time`, `latitude`, `longitude` and `flare_class`; what counts.
     figure, run : Path, StageRun
         The image file to write; prints and counts.
 
@@ -220,7 +231,8 @@ def report_contents(labelled: pd.DataFrame, size: str, figure: Path, run: StageR
     str
         The contents in a few words, for the closing line.
     """
-    counts = class_counts(labelled["flare_class"].to_numpy().astype(str), labelled["region"].to_numpy())
+    counts = class_counts(labelled["flare_class"].to_numpy().astype(str), labelled["region"].to_numpy(),
+                          target.size)
     flaring = int((labelled["flare_class"] != NO_FLARE).sum())
     n_regions = int(labelled["region"].nunique())
     for name, number in (("images", len(labelled)), ("regions", n_regions), ("flaring_images", flaring)):
@@ -228,62 +240,73 @@ def report_contents(labelled: pd.DataFrame, size: str, figure: Path, run: StageR
     for letter, row in counts.iterrows():
         run.count(f"images_{'none' if letter == NO_FLARE else letter}", int(row["images"]))
     share = f"{flaring / len(labelled):.1%}"
-    save_summary_figure(figure, labelled, counts,
-                        f"{share} of {len(labelled):,} images of {n_regions:,} regions precede a {size}")
+    counted_flare = f"flare >= {target.size} within {target.window_hours:g} h{target.conditions()}"
+    images, of_regions = counted(len(labelled), "images"), counted(n_regions, "regions")
+    save_summary_figure(figure, labelled, counts, f"{share} of {images} of {of_regions} precede a {counted_flare}")
     run.report(summary_table(counts, n_regions))
-    return f"{len(labelled):,} images, {share} with a {size}"
+    return f"{images}, {share} with a {counted_flare}"
 
 
-def class_counts(labels: np.ndarray, regions: np.ndarray) -> pd.DataFrame:
-    """Count images and regions (those with at least one such image) by the letter of the label, `0` for none."""
+def class_counts(labels: np.ndarray, regions: np.ndarray, size: str) -> pd.DataFrame:
+    """Count images and regions (those with at least one such image) by the letter of the label, and name each.
+
+    The letter is `0` for no flare of the size that counts; smaller classes cannot be there and are not shown.
+    """
     letters = np.asarray(labels).astype("U1")
     frame = pd.DataFrame({"letter": letters, "region": np.asarray(regions)})
     counts = frame.groupby("letter")["region"].agg(images="size", regions="nunique")
-    shown = [letter for letter in CLASS_NAMES if letter in ALWAYS_SHOWN or letter in counts.index]
-    return counts.reindex(shown, fill_value=0)
+    shown = [letter for letter in CLASS_COLOURS
+             if letter in (NO_FLARE, *counts.index) or letter in ALWAYS_SHOWN and letter >= size[0]]
+    return counts.reindex(shown, fill_value=0).assign(
+        name=[f"none >= {size}" if letter == NO_FLARE else letter for letter in shown])
 
 
 def summary_table(counts: pd.DataFrame, n_regions: int) -> str:
     """Return the lines of images and regions by label; one of the `n_regions` regions can stand in several of them."""
     total = int(counts["images"].sum())
     lines = [f"{'largest flare in the window':<28}{'images':>12}{'share':>8}{'regions':>10}"]
-    for letter, row in counts.iterrows():
-        lines.append(f"{CLASS_NAMES[letter]:<28}{row['images']:>12,}{row['images'] / total:>8.2%}{row['regions']:>10,}")
+    for _, row in counts.iterrows():
+        lines.append(f"{row['name']:<28}{row['images']:>12,}{row['images'] / total:>8.2%}{row['regions']:>10,}")
     return "\n".join([*lines, f"{'all':<28}{total:>12,}{1:>8.0%}{n_regions:>10,}"])
 
 
 def save_summary_figure(path: Path, labelled: pd.DataFrame, counts: pd.DataFrame, title: str) -> None:
-    """Draw images per month by label, positions on the disk (but for NaN), and classes."""
+    """Draw images by time and label, positions on the disk (but for NaN), and classes."""
     from matplotlib.figure import Figure  # slow to import, and with a notebook's backend possible only in a run
 
-    figure = Figure(figsize=(14, 4.6))  # no automatic layout: it draws everything twice
-    figure.subplots_adjust(left=0.06, right=0.985, bottom=0.12, top=0.84, wspace=0.3)
-    months, disk, classes = figure.subplots(1, 3, width_ratios=(1.8, 1.2, 1.0))
-    plot_months(months, labelled["time"].to_numpy(), labelled["flare_class"].to_numpy().astype(str))
-    plot_positions(disk, labelled["latitude"].to_numpy(), labelled["longitude"].to_numpy())
-    plot_classes(classes, counts)
+    figure = Figure(figsize=(8.3, 7.4))  # no automatic layout: it draws everything twice
+    figure.subplots_adjust(left=0.1, right=0.98, bottom=0.12, top=0.9, wspace=0.45, hspace=0.4)
+    axes = figure.subplot_mosaic([["times", "times"], ["disk", "classes"]], width_ratios=(1.2, 1),
+                                 height_ratios=(1, 1.3))
+    plot_times(axes["times"], labelled["time"].to_numpy(), labelled["flare_class"].to_numpy().astype(str),
+               counts["name"])
+    plot_positions(axes["disk"], labelled["latitude"].to_numpy(), labelled["longitude"].to_numpy())
+    plot_classes(axes["classes"], counts)
     figure.suptitle(title)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=130, metadata={"Software": None} if path.suffix == ".png" else None)
 
 
-def plot_months(ax: "Axes", times: np.ndarray, labels: np.ndarray) -> "Axes":
-    """Draw stacked bars of images per month by the letter of the label (`0` for none), and return the axes."""
+def plot_times(ax: "Axes", times: np.ndarray, labels: np.ndarray, names: pd.Series) -> "Axes":
+    """Draw stacked bars of images per month, or day, by the letter of the label, with its name; return the axes."""
     from matplotlib.dates import ConciseDateFormatter, date2num
 
-    months = np.asarray(times).astype("datetime64[M]").astype(np.int64)
+    times = np.asarray(times)
+    short = np.ptp(times.astype("datetime64[M]").astype(np.int64)) < MONTHS_BY_DAY
+    unit, name_of_unit = ("D", "day") if short else ("M", "month")
+    bins = times.astype(f"datetime64[{unit}]").astype(np.int64)
     letters = np.asarray(labels).astype("U1")
-    span = np.arange(months.min(), months.max() + 1)
-    edges = date2num(np.append(span, span[-1] + 1).astype("datetime64[M]"))
+    span = np.arange(bins.min(), bins.max() + 1)
+    edges = date2num(np.append(span, span[-1] + 1).astype(f"datetime64[{unit}]"))
     base = np.zeros(len(span))
-    for letter, name in CLASS_NAMES.items():
-        height = np.bincount(months[letters == letter] - span[0], minlength=len(span))
+    for letter, name in names.items():
+        height = np.bincount(bins[letters == letter] - span[0], minlength=len(span))
         if height.any():
             ax.stairs(base + height, edges, baseline=base, fill=True, color=CLASS_COLOURS[letter], label=name)
         base += height
-    ax.set(xlabel="month", ylabel="images per month", title="Images per month, by the largest flare that follows")
-    ax.set_ylim(top=1.12 * base.max())
-    ax.legend(ncols=len(CLASS_NAMES), loc="upper right")
+    ax.set(ylabel="images", title=f"Images per {name_of_unit}, by the largest flare that follows")
+    ax.set_ylim(top=1.25 * base.max())
+    ax.legend(ncols=len(CLASS_COLOURS), loc="upper right")
     ax.xaxis_date()
     ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator()))
     return ax
@@ -292,15 +315,17 @@ def plot_months(ax: "Axes", times: np.ndarray, labels: np.ndarray) -> "Axes":
 def plot_positions(ax: "Axes", latitude: np.ndarray, longitude: np.ndarray) -> "Axes":
     """Draw where on the disk images are, seen from above the equator (orthographic, B0 = 0), and return the axes."""
     from matplotlib.patches import Circle
+    from matplotlib.ticker import MaxNLocator
 
     known = ~np.isnan(latitude)
     y = np.sin(np.radians(latitude[known]))
     x = np.cos(np.radians(latitude[known])) * np.sin(np.radians(longitude[known]))
     density, _, _ = np.histogram2d(y, x, bins=50, range=((-1, 1), (-1, 1)))
+    decades = density.max() > 10  # which a log scale needs
     image = ax.imshow(np.where(density > 0, density, np.nan), origin="lower", extent=(-1, 1, -1, 1), cmap="cividis",
-                      norm="log" if density.max() > 10 else None)  # a log scale needs a decade
+                      norm="log" if decades else None)
     ax.add_patch(Circle((0, 0), 1, fill=False, color="black", linewidth=0.8))
-    ax.figure.colorbar(image, ax=ax, label="images", shrink=0.8)
+    ax.figure.colorbar(image, ax=ax, label="images", shrink=0.8, ticks=None if decades else MaxNLocator(integer=True))
     ax.set(xlabel="east - west [solar radii]", ylabel="south - north [solar radii]", xlim=(-1.05, 1.05),
            ylim=(-1.05, 1.05), title=f"Positions of {known.sum():,} images", aspect="equal")
     return ax
@@ -308,11 +333,11 @@ def plot_positions(ax: "Axes", latitude: np.ndarray, longitude: np.ndarray) -> "
 
 def plot_classes(ax: "Axes", counts: pd.DataFrame) -> "Axes":
     """Draw images by the letter of the label, with the number of their regions, and return the axes."""
-    names = [CLASS_NAMES[letter] for letter in counts.index]
+    names = counts["name"].str.replace(" ", "\n", n=1)
     bars = ax.bar(names, counts["images"], color=[CLASS_COLOURS[letter] for letter in counts.index])
     texts = [f"{row.images:,}\n{row.regions:,} reg." for row in counts.itertuples()]
-    ax.bar_label(bars, texts, padding=2, fontsize=8)
-    ax.set_yscale("symlog", linthresh=1)
-    ax.set(ylim=(0, max(counts["images"].max(), 1) * 30), xlabel="largest flare in the window", ylabel="images",
+    ax.bar_label(bars, texts, padding=2)
+    ax.yaxis.set_major_formatter("{x:,.0f}")
+    ax.set(ylim=(0, max(counts["images"].max(), 1) * 1.2), xlabel="largest flare in the window", ylabel="images",
            title="Classes")
     return ax

@@ -6,11 +6,11 @@ that are not used are reported, by every stage in the same words.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ from general_code.images.names import (
     parse_image_names,
     where_images_are,
 )
-from general_code.noaa.flares import FLARE_CLASS, NO_FLARE, peak_flux
+from general_code.noaa.flares import AS_REPORTED, FLARE_CLASS, FLARE_SCALES, NO_FLARE, peak_flux
 from general_code.stage.files import UserError, check_all, read_lines, require_file
 from general_code.stage.run import Problem, StageRun, read_sidecar
 
@@ -36,6 +36,7 @@ NOT_A_LABEL = "label not understood"
 NO_FLARE_CLASS = "label 1 in place of a flare class"  # in all flaring lines, it is an error
 REPEATED = "label repeated"
 NO_IMAGE = "label without an image"
+_TARGET = ("flare_size", "flare_window_hours", "latency_minutes", "flare_scale")  # counts of a `FlareTarget`
 _HEADER = r"(?:file|image)?[ _]?(?:name|file|image|path)s?"  # what the first column of a list may be called
 _IN_A_NAME = {"flare_window_hours": r"_(\d+(?:\.\d+)?)hr(?![a-z])", "max_latitude_deg": r"(?:^|_)Lat(\d+)_",
               "max_longitude_deg": r"(?:^|_)Lon(\d+)_"}  # how published names say it
@@ -178,8 +179,37 @@ def match_images(table: pd.DataFrame, dataset_dir: Path, image_format: str, run:
 # ---------------------------------------------------------------------------- how labels were made
 
 
-def label_size(source: Path) -> str:
-    """Return the flare size at which labels were made.
+class FlareTarget(NamedTuple):
+    """What labels, scores and a forecast count: a flare of a size in a window that begins a latency after the image."""
+
+    size: str = ""  # smallest flare that counts, like `C1.0`; "" where not known
+    window_hours: float = np.nan  # length of the window [h]; NaN where not known
+    latency_minutes: float = 0.0  # from the image to the begin of the window [min]
+    scale: str = AS_REPORTED  # of the classes, one of `FLARE_SCALES`
+
+    @classmethod
+    def of(cls, counts: Mapping[str, Any]) -> "FlareTarget":
+        """Return the target that counts, as `label_counts` returns them, tell of; what they do not is the default."""
+        named = zip(_TARGET, cls(), strict=True)
+        return cls(*(default if counts.get(name) in (None, "") else counts[name] for name, default in named))
+
+    def counts(self) -> dict[str, str | float]:
+        """Return it as counts for a sidecar: a window that is not known is ""."""
+        return dict(zip(_TARGET, self, strict=True)) | ({} if np.isfinite(self.window_hours) else {_TARGET[1]: ""})
+
+    def text(self) -> str:
+        """Describe it, like "C1.0 or larger within 24 h, from 60 min after the image, modern scale"."""
+        text = f"{self.size} or larger" if self.size else "any labelled size"
+        return text + (f" within {self.window_hours:g} h" if np.isfinite(self.window_hours) else "") + self.conditions()
+
+    def conditions(self) -> str:
+        """Describe latency and scale, where they are not the published ones: ", from 60 min after the image"."""
+        latency = f", from {self.latency_minutes:g} min after the image" if self.latency_minutes else ""
+        return latency + ("" if self.scale == AS_REPORTED else f", {self.scale} scale")
+
+
+def label_target(source: Path) -> FlareTarget:
+    """Return what labels count.
 
     Parameters
     ----------
@@ -188,26 +218,10 @@ def label_size(source: Path) -> str:
 
     Returns
     -------
-    str
-        Like `C1.0`; "" where it is not known: every stage then says "any labelled size".
+    FlareTarget
+        Labels of an earlier version, and published ones, have no latency and the classes as reported.
     """
-    return str(label_counts(source)["flare_size"])
-
-
-def label_window_hours(source: Path) -> float:
-    """Return the window in which a flare counted when labels were made.
-
-    Parameters
-    ----------
-    source : Path
-        As `label_counts` takes it.
-
-    Returns
-    -------
-    float
-        [h]; NaN where it is not known.
-    """
-    return float(label_counts(source).get("flare_window_hours", np.nan))
+    return FlareTarget.of(label_counts(source))
 
 
 def label_counts(source: Path) -> dict[str, str | float]:
@@ -222,8 +236,8 @@ def label_counts(source: Path) -> dict[str, str | float]:
     Returns
     -------
     dict
-        flare_size ("" where not known), and where they are known flare_window_hours, max_latitude_deg and
-        max_longitude_deg.
+        flare_size ("" where not known), latency_minutes, flare_scale, and where they are known flare_window_hours,
+        max_latitude_deg and max_longitude_deg.
     """
     sidecar = read_sidecar(source) or {"counts": {}, "settings": {}}
     named = {name: float(found[1]) for name, pattern in _IN_A_NAME.items()
@@ -231,11 +245,13 @@ def label_counts(source: Path) -> dict[str, str | float]:
     size = re.search(rf"(?:^|_)({FLARE_CLASS})_\d+(?:\.\d+)?hr", source.name, re.IGNORECASE)
     known = named | {"flare_size": size[1].upper() if size else ""}
     known |= {name: value for part in ("settings", "counts") for name, value in sidecar[part].items() if value}
-    counts: dict[str, str | float] = {"flare_size": ""}
+    counts: dict[str, str | float] = {"flare_size": "", "latency_minutes": 0.0, "flare_scale": AS_REPORTED}
     with suppress(ValueError):
         peak_flux(str(known["flare_size"]))
         counts["flare_size"] = str(known["flare_size"])
-    return counts | {name: known[name] for name in _IN_A_NAME
+    if known.get("flare_scale") in FLARE_SCALES:
+        counts["flare_scale"] = known["flare_scale"]
+    return counts | {name: known[name] for name in (*_IN_A_NAME, "latency_minutes")
                      if isinstance(known.get(name), int | float) and 0 < known[name] < np.inf}
 
 

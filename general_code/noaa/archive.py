@@ -33,9 +33,11 @@ from general_code.noaa.reports import (
     parse_region_summary,
     report_date,
 )
-from general_code.stage.files import UserError, describe, require_folder
-from general_code.stage.run import Problem
+from general_code.stage.files import UserError, describe, is_set, require_folder
+from general_code.stage.run import Problem, StageRun
 
+DEFAULT_SRS_DIR = Path("data/SRS")  # need not exist where a stage can do without; another one has to
+DEFAULT_EVENTS_DIR = Path("data/Events")  # likewise
 RECURRENCE_DAYS = 60  # a number seen again after a longer gap is another region, 10,000 later
 KINDS = {"SRS": ("srs_dir", "region summaries"), "events": ("events_dir", "event reports")}
 MAX_REPORT_BYTES, MAX_ARCHIVE_BYTES = 4_000_000, 500_000_000  # unpacked; a report has 10 kB, thirty years 300 MB
@@ -101,6 +103,31 @@ def read_summary_archive(folder: Path, first: date | None = None, last: date | N
     return SummaryArchive(table, days, problems)
 
 
+def optional_summaries(srs_dir: Path, run: StageRun) -> pd.DataFrame | None:
+    """Read the region summaries that a stage can do without, and report them.
+
+    Parameters
+    ----------
+    srs_dir, run : Path, StageRun
+        The setting, empty for none; reports the period, or what follows from having none.
+
+    Returns
+    -------
+    pandas.DataFrame or None
+        The table of `read_summary_archive`; None where the default folder is empty or missing. UserError when another
+        one is, or what is there are no summaries.
+    """
+    nothing = not srs_dir.exists() or srs_dir.is_dir() and not any(srs_dir.iterdir())
+    if not is_set(srs_dir) or srs_dir == DEFAULT_SRS_DIR and nothing:
+        at = f" in {srs_dir}" if is_set(srs_dir) else ""
+        run.report(f"No region summaries{at}: the rate of the McIntosh class is not available")
+        return None
+    archive = read_summary_archive(srs_dir)
+    unused = f"; gaps and rows not used: {len(archive.problems):,}" if archive.problems else ""
+    run.report(f"{len(archive.days):,} summaries of {archive.days[0]} to {archive.days[-1]}, {srs_dir}{unused}")
+    return archive.table
+
+
 def read_event_archive(folder: Path) -> EventArchive:
     """Read all event reports in a folder.
 
@@ -117,9 +144,13 @@ def read_event_archive(folder: Path) -> EventArchive:
     Raises
     ------
     UserError
-        When there is no folder, or it holds region summaries instead.
+        When there is no folder, or it holds region summaries instead, or one that is not the default holds no report.
     """
     reports, problems = _read_all(folder, "events", parse_event_report)
+    if not reports and folder != DEFAULT_EVENTS_DIR:
+        first = f" ({problems[0].input}: {problems[0].reason})" if problems else ""
+        raise UserError(f"events_dir: expected event reports (YYYYMMDDevents.txt or YYYY_events.tar.gz) in '{folder}' "
+                        f"(from {Path.cwd()}), found none{first}; set --events-dir, to \"\" for an event list alone")
     return EventArchive(reports, problems + missing_days([report.date for report in reports], "events"))
 
 

@@ -94,21 +94,21 @@ def region_time_keys(regions: np.ndarray, times: np.ndarray) -> np.ndarray:
     return np.where(known, (numbers << KEY_BITS) + seconds.astype(np.int64), np.int64(-2) << KEY_BITS)
 
 
-def whole_seconds(hours: float) -> int:
+def whole_seconds(hours: float, minutes: float = 0.0) -> int:
     """Return the length of a window, before or after an image, in seconds.
 
     Parameters
     ----------
-    hours : float
-        [h], of any size.
+    hours, minutes : float
+        [h] and [min], of any size; their sum counts.
 
     Returns
     -------
     int
-        Up to a whole second: times are whole seconds, so nothing lies between. At most `LONGEST_SPAN`, which is longer
-        than any record.
+        Up to a whole second, but for rounding errors: times are whole seconds, so nothing lies between. At most
+        `LONGEST_SPAN`, which is longer than any record.
     """
-    return int(min(np.ceil(hours * 3600), LONGEST_SPAN))
+    return int(min(np.ceil(round(hours * 3600 + minutes * 60, 6)), LONGEST_SPAN))
 
 
 # ---------------------------------------------------------------------------- positions

@@ -282,6 +282,7 @@ class FlareRow(NamedTuple):
     region: str  # NOAA number, four digits; "" for a flare that is attributed to no region
     report_date: date  # of the file: the day on which the flare began
     line: int  # of the file, from 1
+    satellite: str = ""  # the observatory, like `G15`
 
 
 def parse_event_report(text: str, day: date, name: str) -> Report:
@@ -344,7 +345,8 @@ def _parse_flare_row(text: str, day: date, line: int) -> FlareRow:
     end = _not_before(_clock_time(match["end"], midnight), begin if np.isnat(maximum) else maximum)
     region = region_number(match["region"]) if match["region"] else ""
     return FlareRow(begin=begin, maximum=maximum, end=end, flare_class=match["flare_class"].upper(),
-                    region=region if is_region(region, midnight) else "", report_date=day, line=line)
+                    region=region if is_region(region, midnight) else "", report_date=day, line=line,
+                    satellite=match["observatory"].upper())
 
 
 def _clock_time(clock: str, midnight: np.datetime64) -> np.datetime64:

@@ -212,8 +212,11 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
 def require_output(output: Path, inputs: Sequence[Path] = ()) -> None:
     """Create the folder of an output, unless the stage must not or cannot write there.
 
-    A UserError says so when the output is an input, a folder, a pipe or device, or a file in an input's folder that no
-    stage wrote (a stage's output has its log beside it), or when the system does not allow files there.
+    Parameters
+    ----------
+    output, inputs : Path, sequence of Path
+        UserError when the output is an input, a folder, a pipe or device, or a file in an input's folder that no stage
+        wrote (a stage's output has its log beside it), or when the system does not allow files there.
     """
     refuse_inputs([output], inputs)
     for path in filter(is_set, inputs):
@@ -272,7 +275,18 @@ def require_free_space(folder: Path, needed_bytes: float, purpose: str) -> None:
 
 
 def size_text(n_bytes: float) -> str:
-    """Return a size [bytes] for people: in GB, below a tenth of one in MB."""
+    """Return a size for people.
+
+    Parameters
+    ----------
+    n_bytes : float
+        Size [bytes].
+
+    Returns
+    -------
+    str
+        In GB, below a tenth of one in MB.
+    """
     return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.2f} MB"
 
 

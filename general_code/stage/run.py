@@ -20,6 +20,7 @@ A script reads ::
 and leaves beside its output `<output>.log`, `<output>.excluded.csv` and `<output>.json`.
 """
 
+import builtins
 import csv
 import functools
 import importlib.metadata
@@ -104,8 +105,23 @@ def _settings_used(module: str) -> set[str]:
     return {name for name in re.findall(r"\buser\.([A-Za-z]\w*)", rest) if block and not hasattr(Settings, name)}
 
 
+class _Block(dict):
+    """The names of a block while it is read: a word that means nothing is a value without quotes."""
+
+    def __missing__(self, name: str) -> Any:
+        frame = sys._getframe(1)
+        if not name.startswith("__") and name not in frame.f_globals and not hasattr(builtins, name):
+            raise SystemExit(f"{_script_name()}: User Definitions, line {frame.f_lineno}: {name} is not known; "
+                             f"expected True or False, a number, or text in quotes, as \"{name}\"")
+        raise KeyError(name)  # Python goes on to look among the script's names
+
+
 class _SettingsClass(type(BaseModel)):
     """Makes the class of a block in which a user may have deleted the type of a setting."""
+
+    @classmethod
+    def __prepare__(mcs, *args: Any, **options: Any) -> dict[str, Any]:
+        return _Block()
 
     def __new__(mcs, name: str, bases: tuple, namespace: dict, **options: Any) -> type:
         typed = namespace.setdefault("__annotations__", {})
@@ -170,7 +186,8 @@ class Settings(BaseModel, metaclass=_SettingsClass):
             raise ValueError(f"expected text without empty entries or zero bytes, got {value!r}")
         if get_origin(field.annotation) is tuple and isinstance(value, str | int | Path):
             return () if value == "" else (value,)
-        if field.annotation is Path and value == "" and _OPTIONAL not in field.metadata:
+        paths = get_args(field.annotation)[:1] == (Path,)  # of a list; one text is what a block says for no items
+        if "" in items and (paths or field.annotation is Path and _OPTIONAL not in field.metadata):
             raise ValueError('expected a path, got ""')
         return value
 
@@ -203,14 +220,16 @@ def command_line(settings: type[Settings], description: str) -> Any:
         not exist.
     """
     _print_any_text()
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(description)  # as it stands: tyro would join its lines
     try:
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(description, flush=True)  # as it stands: tyro would join its lines
         for name in sorted(_settings_used(settings.__module__).difference(settings.model_fields)):
             raise _missing_setting(name, settings.model_fields)
         return tyro.cli(settings, default=settings(), description="", registry=_text_flags())
     except UserError as error:
         raise SystemExit(f"{_script_name()}: {error}") from None
+    except BrokenPipeError:  # the help, piped into a pager that was left
+        os._exit(0)  # the interpreter would try again to write it
 
 
 def _text_flags() -> ConstructorRegistry:
@@ -280,7 +299,8 @@ Percent = Annotated[float, Field(gt=0, lt=100)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]  # of random numbers, as libraries take it
 Suffix = Annotated[str, AfterValidator(_check_suffix)]  # added to names of files
 
-_LISTS = {"ar_numbers": tuple[str, ...], "predictions": tuple[str, ...], "images": tuple[Path, ...]}
+_LISTS = {"ar_numbers": tuple[str, ...], "predictions": tuple[str, ...], "disk_forecasts": tuple[str, ...],
+          "images": tuple[Path, ...]}
 _EXPECTED = {"int": "a whole number", "float": "a number", "finite": "a finite number", "bool": "True or False",
              "path": "a path", "string": "text", "tuple": "a list"}
 _LIMITS = {"greater_than": ("above", "gt"), "greater_than_equal": ("from", "ge"), "less_than": ("below", "lt"),
@@ -556,6 +576,8 @@ class _Noted(BaseModel):
     image_format: str = ""
     gauss_range: Annotated[float, Field(gt=0)] = 1.0
     flare_window_hours: float | Literal[""] = ""
+    latency_minutes: Annotated[float, Field(ge=0)] = 0.0
+    flare_scale: Literal["as_reported", "modern"] = "as_reported"
     image_pixels: list[float] = []
     flare_sources: dict[str, bool | float | str] = {}
     calibration: dict[str, float] = {}
@@ -646,7 +668,9 @@ def git_revision() -> str:
 
 
 class _PlainProgress(tqdm):
-    """tqdm for logs and pipes: one plain line every few seconds instead of a bar redrawn."""
+    """tqdm for logs and pipes: one plain line every few seconds instead of a bar redrawn, none if nothing is done."""
+
+    shown: tuple = ()  # what the last line said
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
         if msg is not None:  # tqdm wants to wipe its bar
@@ -656,7 +680,10 @@ class _PlainProgress(tqdm):
         left = tqdm.format_interval((self.total - self.n) / rate) if self.total and rate else "?"
         total = f"/{self.total:,}" if self.total else ""
         line = f"{self.desc}: {self.n:,}{total} {self.unit}, {rate:,.1f} {self.unit}/s, {left} left"
-        print(f"{line} {self.postfix or ''}".rstrip(), file=self.fp, flush=True)
+        line = f"{line} {self.postfix or ''}".rstrip()
+        if self.n > self.initial and (self.n, self.postfix) != self.shown:
+            print(line, file=self.fp, flush=True)
+        self.shown = self.n, self.postfix
         return True
 
     def close(self) -> None:

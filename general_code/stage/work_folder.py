@@ -90,8 +90,8 @@ class WorkFolder:
         """Copy NOAA's reports to `data/SRS` and `data/Events`, and other files and folders of an archive to `data`.
 
         Reports are folders of these names, or yearly `YYYY_SRS.tar.gz` and `YYYY_events.tar.gz`, which the stages read
-        as they are, or one packed file with both folders, which is unpacked. UserError before anything is copied when
-        a part is missing.
+        as they are, or one packed file with both folders (the last by name), which is unpacked. UserError before
+        anything is copied when a part is missing.
         """
         reports = {name: _find_reports(archive, name) for name in ("SRS", "Events")}
         for name in names:
@@ -132,7 +132,7 @@ def _find_reports(archive: Path, name: str) -> list[str]:
               and not file.lower().endswith(tuple(YEARLY.values()))]
     if not years and not packed:
         raise _missing(archive, name)
-    return years or packed[:1]
+    return years or packed[-1:]  # of several, the latest by name, like that of 2010-2023
 
 
 def _missing(folder: Path, name: str) -> UserError:

@@ -13,18 +13,25 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # repository root
 
-import keras
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
 from classifier_VGG.network.inputs import InputSettings, RowCache, fill_rows, image_reader, input_batches
 from classifier_VGG.network.training import HeadTrainer
-from classifier_VGG.network.vgg16 import backbone_outputs, build_backbone, new_head, prepare_keras, weight_source
+from classifier_VGG.network.vgg16 import (
+    FrozenNetwork,
+    backbone_outputs,
+    build_backbone,
+    new_head,
+    prepare_keras,
+    weight_source,
+)
 from general_code.images.magnetograms import gauss_to_grey, write_magnetogram, write_png
 from general_code.stage.run import Settings, StageRun, command_line
 
@@ -44,7 +51,8 @@ class UserDefinitions(Settings):
 def main(user: UserDefinitions) -> None:
     """Measure and print a table."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder, images = Path(name), max(user.images, user.fits_images)
+        write_images(folder, images, distinct=images)
         rows = measure_input(user, folder) + measure_network(user, folder) + measure_head(user, folder)
     print(f"\n{'what':<66}{'measured':>16}   wanted")
     for what, value, wanted in rows:
@@ -91,14 +99,22 @@ def published_input(path):
     return np.clip((field + GAUSS_RANGE) * (255 / (2 * GAUSS_RANGE)), 0, 255)
 
 
+def write_images(folder, number, distinct):
+    """Write some distinct bipoles as FITS and PNG, named by number, and links for the rest."""
+    rng = np.random.default_rng(0)
+    for place in range(number):
+        fits, png = folder / f"{place}.fits", folder / f"{place}.png"
+        if place < distinct:
+            write_magnetogram(fits, bipole(rng.uniform(300, 3000), 600, rng))
+            write_png(png, gauss_to_grey(bipole(rng.uniform(300, 3000), 224, rng), 25.0))
+        else:
+            for link in (fits, png):
+                link.symlink_to(folder / f"{place % distinct}{link.suffix}")
+
+
 def measure_input(user, folder):
     """Time FITS against the published path, and PNG."""
-    rng, paths, pngs = np.random.default_rng(0), [], []
-    for number in range(user.fits_images):
-        paths.append(folder / f"{number}.fits")
-        write_magnetogram(paths[-1], bipole(2000, 600, rng))
-        pngs.append(folder / f"{number}.png")
-        write_png(pngs[-1], gauss_to_grey(bipole(2000, 224, rng), 25.0))
+    paths, pngs = ([folder / f"{number}.{kind}" for number in range(user.fits_images)] for kind in ("fits", "png"))
     with Parallel(n_jobs=user.jobs) as workers:
         published = fastest(lambda: workers(delayed(published_input)(path) for path in paths), user.repeats)
 
@@ -120,11 +136,19 @@ def measure_input(user, folder):
 # ---------------------------------------------------------------------------- network
 
 
-def matmul_rate():
-    """Return the rate of a large float32 product [FLOP/s]."""
-    size = 4096
-    left, right = (keras.random.normal((size, size), seed=seed) for seed in (1, 2))
-    return 2 * size**3 / fastest(lambda: keras.ops.convert_to_numpy(keras.ops.matmul(left, right)), 5)
+def matrix_rate(size, dtype, products):
+    """Return the rate of matrix products of random numbers, some in a row [FLOP/s]."""
+    import keras
+
+    left, right = (keras.random.normal((size, size), stddev=size**-0.5, dtype=dtype, seed=seed) for seed in (1, 2))
+
+    def multiply():
+        value = left
+        for _ in range(products):
+            value = keras.ops.matmul(value, right)
+        keras.ops.convert_to_numpy(keras.ops.cast(value[:1, :1], "float32"))  # waits for a GPU
+
+    return products * 2 * size**3 / fastest(multiply, 4)
 
 
 def has_bfloat16():
@@ -145,7 +169,7 @@ class Bench:
 
     folder: Path
     classes: np.ndarray
-    backbone: keras.Model
+    backbone: Any  # Keras is only imported when it is set up
     batch: int
     jobs: int
 
@@ -158,7 +182,7 @@ class Bench:
         with tempfile.TemporaryDirectory(dir=self.folder) as cache_dir, (Path(cache_dir) / "log").open("w") as log, \
                 RowCache(Path(cache_dir), {"kind": "features"}, self.backbone.output_shape[-1], dtype) as cache:
             run = Quiet(log)
-            fill_rows(images, cache, settings, lambda grey: backbone_outputs(self.backbone, grey), run)
+            fill_rows(images, cache, settings, self.network(run), run)
             values = cache.values()
             yield HeadTrainer(lambda places: values[places], self.classes, self.batch, run)
 
@@ -169,7 +193,11 @@ class Bench:
         with (self.folder / "log").open("w") as log:
             run = Quiet(log)
             read, _ = image_reader(images, InputSettings(self.folder, "png", GAUSS_RANGE, self.batch, self.jobs), run)
-            yield HeadTrainer(read, self.classes, self.batch, run, lambda: self.backbone)
+            yield HeadTrainer(read, self.classes, self.batch, run, self.network(run))
+
+    def network(self, run):
+        """Return the network as stage 7 uses it."""
+        return FrozenNetwork(lambda: self.backbone, self.batch, run.report)
 
     def extract(self, image_format):
         """Extract and forget."""
@@ -191,13 +219,10 @@ def measure_network(user, folder):
     """Time the forward pass, the extraction into the cache, and five epochs in each mode."""
     rng, batch = np.random.default_rng(0), max(user.images // 2, 1)
     weights = weight_source("random", 0, print)
-    for number in range(user.images):
-        write_magnetogram(folder / f"{number}.fits", bipole(rng.uniform(300, 3000), 600, rng))
-        write_png(folder / f"{number}.png", gauss_to_grey(bipole(rng.uniform(300, 3000), 224, rng), 25.0))
     grey = rng.uniform(0, 255, (batch, 224, 224)).astype(np.float32)
     bench = Bench(folder, np.arange(user.images) % 3 // 2, build_backbone(weights), batch, user.jobs)
     forward = batch / fastest(lambda: backbone_outputs(bench.backbone, grey), user.repeats)
-    peak = matmul_rate()
+    peak = matrix_rate(4096, "float32", products=1)
     rates = {kind: user.images / fastest(lambda kind=kind: bench.extract(kind), user.repeats)
              for kind in ("png", "fits")}
     rounded = build_backbone(weights, "bfloat16")

@@ -40,7 +40,7 @@ sys.path.insert(0, str(REPOSITORY))  # repository root
 
 from classifier_SVM.FeaturesetTools import fit_scaling
 from classifier_SVM.training import classifiers
-from general_code.archive_experiment import COSTS, FLARE_SIZES, LISTS
+from general_code.archive_experiment import COSTS, LISTS, PUBLISHED
 from general_code.evaluation.scores import fit_calibration, skill_scores
 from general_code.evaluation.splits import read_region_list
 from general_code.images.label_file import read_label_file
@@ -139,11 +139,11 @@ def main() -> None:
     folds = folds_of(regions, user.folds)
     print(f"{len(values):,} rows every {user.hours} h of {len(np.unique(regions)):,} training and validation regions, "
           f"{values.shape[1]} features, {user.folds} folds\n\n| setting | "
-          + " | ".join(f"TSS >= {size} | Brier skill >= {size}" for size in FLARE_SIZES) + " | seconds |\n|---|"
-          + "---|" * (2 * len(FLARE_SIZES) + 1), flush=True)
+          + " | ".join(f"TSS >= {size} | Brier skill >= {size}" for size in PUBLISHED.sizes) + " | seconds |\n|---|"
+          + "---|" * (2 * len(PUBLISHED.sizes) + 1), flush=True)
     for name, forecast in trials():
         start, cells = time.perf_counter(), []
-        for size in FLARE_SIZES:
+        for size in PUBLISHED.sizes:
             classes = (flux >= peak_flux(size)).astype(int)
             scores = forecast(values, classes, folds)
             cells += [f"{score:.4f}" for score in evaluate(scores, classes, regions, folds)]

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from classifier_SVM import AR_Classifier_weighted
 from classifier_SVM.AR_Classifier_weighted import UserDefinitions, main
-from classifier_SVM.FeaturesetTools import FEATURE_NAMES, read_feature_table, write_feature_table
+from classifier_SVM.FeaturesetTools import FEATURE_NAMES, FLARE_SOURCES, read_feature_table, write_feature_table
 from classifier_SVM.training import classifiers, figures
 from classifier_SVM.training.linear_svm import WeightedLinearSVC
 from classifier_SVM.training.model_file import load_model
@@ -19,8 +19,10 @@ from general_code.evaluation import report
 from general_code.evaluation.report import save_figure
 from general_code.evaluation.scores import skill_scores
 from general_code.evaluation.splits import read_region_list
+from general_code.images.label_file import label_target
 from general_code.stage.files import UserError
 from tests.general_code.evaluation.test_evaluate import image_names
+from tests.general_code.noaa.test_archive import write_summary
 
 STEM = "ARClassifierStats_weighted_trainvaltest_linear"
 MODEL = Path(f"out/{STEM}_model.skops")
@@ -121,23 +123,21 @@ def test_predictions_and_statistics_tell_the_same(settings, capsys):
     order = predictions.sort_values("probability")["decision"].to_numpy()
     assert (np.diff(order) >= 0).all()  # the probability rises with the score that decides
     text = Path(f"out/{STEM}.txt").read_text()
+    assert text.startswith("Split by region: lists data/List_of_AR_in_Test_Data_by_AR.csv, data/List_of_AR_in_Valid")
     assert text.index("\ntest: ") < text.index("\nvalidation: ") < text.index("\ntraining: ")
 
 
-def test_lists_drawn_once_are_used_by_every_later_run_until_redraw(settings, capsys):
+def test_lists_drawn_once_are_used_by_every_later_run(settings):
     def drawn_lists():
         return [Path("out", name).read_text() for name in LISTS.values()]
 
     run(settings)
     drawn, table = drawn_lists(), make_table(seed=3)
     write_feature_table(Path("other.csv"), table.assign(**{"flare class": "0", "class": table["class"]}))
-    for change in ({"seed": 5}, {"class_type": "gradient_boosting"}, {"suffix": "_M1", "flare_size": "M1.0"},
-                   {"test_percent": 40.0}, {"feature_file": Path("other.csv")}):
+    for change in ({"seed": 5, "class_type": "gradient_boosting"}, {"suffix": "_M1", "flare_size": "M1.0"},
+                   {"test_percent": 40.0, "feature_file": Path("other.csv")}):
         run(settings, **change)
         assert drawn_lists() == drawn, change
-    assert f"{Path('out', LISTS['test_ar_list'])}" in capsys.readouterr().out
-    run(settings, seed=5, redraw=True)
-    assert drawn_lists() != drawn
 
 
 def test_linear_weights_as_plain_numbers_give_the_decision_values(settings):
@@ -216,7 +216,7 @@ def test_same_bytes_again(settings, monkeypatch):
     run(settings)
     first = {path: path.read_bytes() for path in Path("out").iterdir()
              if path.suffix in (".csv", ".png", ".pickle", ".skops", ".txt")}
-    run(settings)
+    run(settings, redraw=True)  # of the same seed
     assert {path: path.read_bytes() for path in first} == first
 
 
@@ -236,11 +236,14 @@ def test_persistence_rows_with_an_event_list(settings):
     found = statistics["splits"]["test"]["forecasts"]
     assert found["persistence 24 h"]["TSS"] == skill_scores(test["class"], flared)["TSS"]
     # size and window are in no sidecar and no name: every output says so, and what persistence counts instead
-    assert "do not record" in statistics["remarks"][0] and statistics["flare_size"] == load_model(MODEL)[0].flare_size
+    assert "do not record" in statistics["remarks"][1] and statistics["flare_size"] == load_model(MODEL)[0].flare_size
     text = Path(f"out/{STEM}.txt").read_text()
     assert "flares: any labelled size\n" in text and "Persistence: a flare of C1.0 or larger" in text
+    assert statistics["best_rule"] in statistics["verdict"] and found["rate of McIntosh class"] == "not available"
+    write_summary(Path("data/SRS"), "20140101", "1900", "1903")
     without, _ = run(settings, event_list=Path(""))
-    assert without["splits"]["test"]["forecasts"]["persistence 48 h"] == "not available"
+    found = without["splits"]["test"]["forecasts"]
+    assert found["persistence 48 h"] == "not available" and 0 < found["rate of McIntosh class"]["AUC"] < 1
 
 
 @pytest.mark.parametrize("class_type", list(classifiers.CLASS_TYPES))
@@ -273,6 +276,24 @@ def test_extra_features_go_to_files_of_their_own(settings):
     assert names.iloc[-1] + ",no row in the extra feature file" in Path(f"out/{STEM}.txt.excluded.csv").read_text()
 
 
+@pytest.mark.parametrize(("labels", "features"), [("modern", "as_reported"), ("modern", "modern"), ("", "modern")])
+def test_target_of_the_labels_is_noted_and_features_of_another_scale_are_warned_of(settings, capsys, labels, features):
+    write_lists()
+    noted = {"flare_size": "C1.0", "latency_minutes": 60.0} | ({"flare_scale": labels} if labels else {})
+    Path("features.csv.json").write_text(json.dumps({"counts": noted, "settings": {}}))
+    names = make_table()["filename"]
+    Path("extra.csv").write_text("filename,hours\n" + "".join(f"{n},{i}\n" for i, n in enumerate(names)))
+    Path("extra.csv.json").write_text(json.dumps({"counts": {FLARE_SOURCES: {"flare_scale": features}}}))
+    _, sidecar = run(settings, extra_feature_file=Path("extra.csv"))
+    model, _ = load_model(MODEL)
+    assert model.target == label_target(Path("features.csv"))[:1] + (pytest.approx(np.nan, nan_ok=True), 60.0,
+                                                                     labels or "as_reported")
+    assert model.feature_scale == features
+    assert {name: sidecar["counts"][name] for name in noted} == noted
+    warned = f"flare classes of the labels are {model.flare_scale}, those of the extra features {features}"
+    assert (warned in capsys.readouterr().out) == (features != model.flare_scale)
+
+
 def test_extra_features_alone(settings, capsys):
     write_lists()
     table = make_table()
@@ -291,10 +312,98 @@ def test_regions_in_no_list(settings, capsys):
     assert "6 regions (72 images) are in no list and are skipped: 1914, 1915" in capsys.readouterr().out
     excluded = pd.read_csv(f"out/{STEM}.txt.excluded.csv")
     assert len(excluded) == 72 and set(excluded["reason"]) == {"region in no list"}
+    assert len(read_predictions()) == 14 * 12
+
+
+@pytest.fixture
+def dated(settings):
+    """Settings of a split by time: 20 regions of a day each, ten days apart from 2014-01-01 on."""
+    table = make_table()
+    days = pd.Timestamp("20140101") + pd.to_timedelta(np.repeat(np.arange(20) * 10, 12), "D")
+    table["filename"] = [name.replace("20140101", day)
+                         for name, day in zip(table["filename"], days.strftime("%Y%m%d"), strict=True)]
+    write_feature_table(Path("features.csv"), table)
+    return settings | {"validation_start": "20140401", "test_start": "20140515", "gap_days": 12}
+
+
+def test_a_split_by_time_is_named_in_every_output(dated, capsys):
+    write_lists()  # of data/, which nobody named
+    statistics, sidecar = run(dated)
+    said, text = capsys.readouterr().out, Path(f"out/{STEM}.txt").read_text()
+    line = "Split by time: training before 2014-04-01, validation from 2014-04-01, test from 2014-05-15, by the first"
+    assert text.startswith(line) and statistics["remarks"][0].startswith(line) and line in said
+    assert sidecar["counts"]["split"].startswith(line)
+    assert statistics["split"] == {"validation_start": "2014-04-01", "test_start": "2014-05-15", "gap_days": 12}
+    predictions = read_predictions()
+    split = predictions.groupby(predictions["filename"].str[:4])["split"].first()
+    assert split[split == "training"].index.tolist() == [f"{n}" for n in range(1900, 1909)]
+    assert split[split == "validation"].index.tolist() == ["1911", "1912", "1913"]
+    assert split[split == "test"].index.tolist() == ["1915", "1916", "1917", "1918", "1919"]
+    excluded = pd.read_csv(f"out/{STEM}.txt.excluded.csv")
+    assert excluded["reason"].value_counts().to_dict() == {
+        "region begins within 12 days after 2014-04-01": 24, "region begins within 12 days after 2014-05-15": 12}
+    again, _ = run(dated | {"validation_start": "", "test_start": ""}, suffix="_later", class_type="logistic")
+    assert again["split"] == statistics["split"] and again["remarks"][0] == statistics["remarks"][0]
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"test_start": ""}, "validation_start, test_start: a split by time needs both days, got '20140401' and ''; set"),
+    ({"test_start": "20140401"}, "test_start: expected a day after 20140401, validation_start, got 20140401"),
+    ({"test_ar_list": Path("data/own.csv")}, "test_ar_list: expected the default beside validation_start 20140401"),
+    ({"validation_start": "2014-04-01"}, "validation_start: expected a date like 20100501, got '2014-04-01'"),
+    ({"gap_days": -1}, "gap_days: expected"),
+    ({"gap_days": 100}, "no region is left for test, validation; the images are from 2014-01-01 to 2014-07-10"),
+    ({"repeats": -1}, "repeats: expected a number from 0"),
+])
+def test_wrong_settings_of_a_split_by_time_end_in_one_line(dated, change, message):
     write_lists()
-    run(settings)
-    assert "11 regions (132 images) are in no list and go to training" in capsys.readouterr().out
-    assert len(read_feature_table(Path("out/Train_Data_by_AR.csv"))) == 132
+    Path("data/own.csv").write_text("1900\n")
+    with pytest.raises((SystemExit, UserError), match=message) as end:
+        run(dated, **change)
+    assert "\n" not in str(end.value) and not Path(f"out/{STEM}.txt").exists()
+
+
+@pytest.mark.parametrize("class_type", ["linear", "rbf"])
+def test_repeats_are_what_runs_with_their_seeds_would_give(settings, class_type, capsys):
+    write_lists()
+    Path("events.txt").write_text("2014 01 01,0630,1900,C5.0\n2014 01 01,0030,1903,C9.0\n2014 02 01,0000,1903,M1.0\n")
+    common = {"class_type": class_type, "max_rbf_rows": 60, "event_list": Path("events.txt")}
+    one, _ = run(settings, **common, seed=7, repeats=3)
+    table = pd.read_csv(f"out/repeats_{class_type}.csv", index_col="score")
+    text = Path(f"out/{STEM}.txt".replace("linear", class_type)).read_text()
+    assert "Repeated splits: test images of 3 draws of the regions, seeds 7 to 9" in text
+    assert table.loc["TSS", "one_split"] == one["splits"]["test"]["forecasts"][OWN.replace("linear", class_type)]["TSS"]
+    Path("data").rename("elsewhere")
+    for draw in one["repeats"]["draws"]:
+        drawn, _ = run(settings, **common, seed=draw["seed"], output_dir=Path(f"seed {draw['seed']}"))
+        own = next(iter(drawn["splits"]["test"]["forecasts"].values()))
+        for score in ("TPR", "TSS", "HSS"):
+            assert draw[score] == own[score]
+    draws = [draw["TSS"] for draw in one["repeats"]["draws"]]
+    assert table.loc["TSS", ["mean", "smallest", "largest", "draws"]].tolist() == pytest.approx(
+        [np.mean(draws), min(draws), max(draws), 3])
+    gains = [draw["TSS gain over the best rule"] for draw in one["repeats"]["draws"]]
+    assert table.loc["TSS gain over the best rule", "mean"] == pytest.approx(np.mean(gains))
+    said = capsys.readouterr().out
+    assert said.count("TSS gain over the best rule") == 1 and f" {np.mean(draws):.3f} " in said
+    run(settings, **common)
+    assert f"repeats_{class_type}.csv is of an earlier run with repeats" in capsys.readouterr().out
+
+
+def test_spread_of_draws_by_hand():
+    draws = [{"seed": 3, "TSS": 0.4, "AUC": np.nan}, {"seed": 4, "TSS": 0.6, "AUC": np.nan},
+             {"seed": 5, "TSS": np.nan, "AUC": 0.8}]
+    table = AR_Classifier_weighted.spread_of_draws(draws, {"TSS": 0.55, "AUC": np.nan})
+    assert list(table) == ["one_split", "mean", "standard_deviation", "smallest", "largest", "draws"]
+    assert table.loc["TSS"].tolist() == pytest.approx([0.55, 0.5, 0.02 ** 0.5, 0.4, 0.6, 2])
+    assert np.isnan(table.loc["AUC", "standard_deviation"]) and table.loc["AUC", "draws"] == 1
+
+
+def test_a_split_that_cannot_be_trained_fails_before_the_draws(settings, capsys):
+    write_lists()
+    with pytest.raises((SystemExit, UserError), match="expected images with and without a flare"):
+        run(settings, repeats=2, flare_size="X9.0")
+    assert "Repeated splits" not in capsys.readouterr().out
 
 
 def test_split_without_images_or_with_one_class_is_not_defined(settings, capsys):
@@ -332,6 +441,7 @@ def test_split_without_images_or_with_one_class_is_not_defined(settings, capsys)
     ({"flare_size": "large"}, "flare_size: .*'large'"), ({"output_dir": ""}, "output_dir: expected a path"),
     ({"event_list": Path("features.csv")}, "event_list: no line of features.csv is like"),
     ({"event_list": Path("data")}, "event_list: .* found a folder"),
+    ({"srs_dir": Path("nowhere")}, "srs_dir: expected a folder"), ({"srs_dir": Path("data")}, "srs_dir: no region in"),
     ({"lists": {"validation": None}}, "validation_ar_list: no file at"),
     ({name: Path("no.csv") for name in ("feature_file", "test_ar_list", "train_ar_list", "event_list")},
      "feature_file: expected a file .*; event_list: expected a file .*; test_ar_list: expected .*; train_ar_list: exp"),

@@ -63,7 +63,7 @@ def test_the_script_with_its_defaults(place):
     counts = json.loads(Path(f"{output}.json").read_text())["counts"]
     assert counts["images"] == 6
     assert counts[FLARE_SOURCES] == {"events_dir": True, "event_list": True, "event_list_delay_minutes": 60.0,
-                                     "smallest_flare": "B4.0"}
+                                     "smallest_flare": "B4.0", "flare_scale": "as_reported"}
     first = output.read_bytes()
     run(place)
     assert output.read_bytes() == first

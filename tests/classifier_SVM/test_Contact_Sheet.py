@@ -1,5 +1,6 @@
 """The page of magnetograms: which images it shows, and the neutral line on them."""
 
+import io
 import os
 import subprocess
 import sys
@@ -7,14 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from PIL import Image
 
 from classifier_SVM import Contact_Sheet
 from classifier_SVM.Contact_Sheet import UserDefinitions, choose_images
+from classifier_SVM.feature_table.magnetogram_figure import pixel_size, read_picture
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES
 from classifier_SVM.FunctionsP3 import image_features, strong_neutral_line
 from general_code.images.label_file import read_label_file
 from general_code.images.magnetograms import gauss_to_grey, write_magnetogram, write_png
+from general_code.stage.run import StageRun
 from tests.classifier_SVM.test_Forecast_AR import bipole
 from tests.feature_dataset import exclusions
 
@@ -37,8 +41,24 @@ def orange_pixels(figure):
     return (abs(pixels - (230, 159, 0)) < 40).all(axis=2).sum()
 
 
-def test_the_line_drawn_has_the_pixels_that_feature_8_counts():
-    line = strong_neutral_line(bipole())
+@pytest.mark.parametrize(("cards", "arcsec"), [
+    ({"CDELT1": 0.5043, "CUNIT1": "arcsec", "CTYPE1": "HPLN-TAN"}, 0.5043), ({"CDELT1": -0.6}, 0.6),
+    ({"CDELT1": 0.0002, "CUNIT1": "deg", "CTYPE1": "HPLN-TAN"}, 0.72),
+    ({"CDELT1": 0.03, "CUNIT1": "degree", "CTYPE1": "CRLN-CEA"}, 0.503), ({"CDELT1": 0.0}, None), ({}, None)])
+def test_the_scale_bar_is_that_of_the_header(tmp_path, cards, arcsec):
+    path = tmp_path / "x.fits"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(bipole(), fits.Header(cards))]).writeto(path)
+    size, assumed = pixel_size(path, 80)
+    assert size == pytest.approx(arcsec or 0.5, abs=0.001) and bool(assumed) == (arcsec is None)
+    assert pixel_size(Path("x.PNG"), 300) == (1.0, "a PNG image is a cut-out of 600 pixels")
+
+
+def test_the_line_drawn_has_the_pixels_that_feature_8_counts_but_those_of_noise(tmp_path):
+    noise = np.rint(np.random.default_rng(0).normal(0, 100, (80, 80))) / 10
+    for name, field in (("noise.fits", noise), ("bipole.fits", bipole())):
+        write_magnetogram(tmp_path / name, field)
+    assert strong_neutral_line(noise).sum() > 50 and not read_picture(tmp_path / "noise.fits").line.any()
+    line = read_picture(tmp_path / "bipole.fits").line
     assert line.sum() == image_features(bipole())[FEATURE_NAMES.index("NL length")]
     assert abs(np.median(np.nonzero(line)[1]) - 40) < 4, "it runs between the polarities"
     without = np.full((40, 40), 100.0)
@@ -55,6 +75,17 @@ def test_each_region_once_before_its_largest_flare_and_quiet_ones_at_their_middl
     assert [(row["region"], row["class"], row["time"].hour) for row in chosen.to_dict("records")] == [
         ("9002", "X10.0", 0), ("9001", "M9.0", 1), ("9003", "0", 1), ("9004", "0", 0)]
     assert len(choose_images(labels, 12)) == 5
+
+
+def test_titles_say_what_is_no_flare(tmp_path):
+    settings = make_settings(tmp_path, ("9001", 0, "M1.0"), ("9002", 3, "0"))
+    for region, hour in (("9001", 0), ("9002", 3)):
+        write_magnetogram(settings.dataset_dir / NAME.format(region, hour, ".fits"), bipole())
+    labels = read_label_file(settings.label_file)[0]
+    pictures = Contact_Sheet.read_pictures(labels.assign(source=labels["filename"]), settings.dataset_dir,
+                                           "none >= M1.0", StageRun(io.StringIO()))
+    assert [title for title, _ in pictures] == ["AR 9001: M1.0\n2030-01-01 00:00",
+                                                "AR 9002: none >= M1.0\n2030-01-01 03:00"]
 
 
 def test_the_page_from_a_notebook(tmp_path):
@@ -76,8 +107,9 @@ def test_the_page_from_a_notebook(tmp_path):
 
 def test_published_png_images(tmp_path):
     settings = make_settings(tmp_path, ("9001", 0, "C1.0"), ("9002", 3, "0"), image_format="png")
+    levels = gauss_to_grey(bipole(3000.0), 25.0)
     for region, hour in (("9001", 0), ("9002", 3)):
-        write_png(settings.dataset_dir / region / NAME.format(region, hour, "_224.png"), gauss_to_grey(bipole(), 25.0))
+        write_png(settings.dataset_dir / region / NAME.format(region, hour, "_224.png"), levels)
     Contact_Sheet.main(settings)
     assert orange_pixels(settings.figure_file) > 50 and not exclusions(settings.figure_file)
 

@@ -18,8 +18,10 @@ from classifier_SVM.training.linear_svm import WeightedLinearSVC
 from classifier_SVM.training.model_file import FlareModel, load_model, save_model
 from general_code.evaluation import report
 from general_code.evaluation.scores import Calibration
+from general_code.images.label_file import label_target
 from general_code.images.magnetograms import write_magnetogram, write_png
 from general_code.stage.files import UserError
+from general_code.stage.run import read_sidecar
 from tests.general_code.images.test_names import make_files
 from tests.general_code.noaa.test_archive import write_summary
 
@@ -87,6 +89,13 @@ def test_forecast_of_a_folder(images, tmp_path, capsys):
     assert "2 of 2 images forecast, a flare for 1 of them" in said
 
 
+def test_images_in_near_real_time_have_region_and_time_and_are_reported(images, tmp_path, capsys):
+    put_image("2005", bipole(), NAME.replace("720s", "720s_nrt"))
+    rows = forecast(model=write_model(tmp_path), images=(images,))
+    assert rows["2005"]["region"] == "2005" and rows["2005"]["time"] == "2011-02-15T00:00:00"
+    assert "ATTENTION: 1 image of the near-real-time series" in capsys.readouterr().out
+
+
 def test_figure_of_an_earlier_image_goes_but_never_one_of_the_user(images, tmp_path):
     model = write_model(tmp_path)
     forecast(model=model, images=(images / "1158" / NAME,))
@@ -96,6 +105,32 @@ def test_figure_of_an_earlier_image_goes_but_never_one_of_the_user(images, tmp_p
     Path("results/forecast.png").write_bytes(b"mine")
     forecast(model=model, images=(images,))
     assert Path("results/forecast.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(("name", "scale", "warned"), [
+    (NAME, "as_reported", False), (NAME.replace("20110215", "20191209"), "as_reported", True),
+    (NAME.replace("20110215", "20191209"), "modern", False)])
+def test_latency_and_scale_are_told_and_where_classes_as_reported_have_changed(tmp_path, monkeypatch, capsys, name,
+                                                                               scale, warned):
+    monkeypatch.chdir(tmp_path)
+    model = write_model(tmp_path, latency_minutes=30.0, flare_scale=scale)
+    forecast(model=model, images=(put_image("1158", bipole(), name),))
+    said = capsys.readouterr().out
+    assert "flares of C1.0 or larger within 24 h, from 30 min after the image" in said
+    assert ("1 images of 2019-12-09 or later" in said.replace("1 image of", "1 images of")) == warned
+    counts = read_sidecar(Path("results/forecast.csv"))["counts"]
+    assert (counts["latency_minutes"], counts["flare_scale"], counts["flare_size"]) == (30.0, scale, "C1.0")
+
+
+def test_the_forecast_of_a_vgg16_model_has_another_name(images, monkeypatch):
+    Path("x.keras").write_bytes(b"a network")
+    Path("x.keras.json").write_text('{"counts": {"flare_size": "M1.0", "flare_scale": "modern"}}')
+    table = pd.DataFrame({"probability": [0.5] * 2, "decision": 1.0, "decision_value": 0.1,
+                          "outside_training_range": "", "refused": ""})
+    monkeypatch.setattr("classifier_VGG.network.vgg16.forecast_with_vgg", lambda *arguments: table)
+    main(UserDefinitions(model=Path("x.keras"), images=(images,), n_jobs=1))
+    assert {path.name.split(".")[0] for path in Path("results").glob("[!.]*")} == {"forecast_VGG"}
+    assert label_target(Path("results/forecast_VGG.csv")) == ("M1.0", pytest.approx(np.nan, nan_ok=True), 0.0, "modern")
 
 
 @pytest.mark.parametrize(("calibration", "text"), [
@@ -123,6 +158,12 @@ def test_refusals_name_their_reason_and_do_not_stop_the_rest(images, tmp_path):
         assert rows[region]["probability"] == rows[region]["decision"] == ""
     assert rows["1158"]["decision"] == "1" and rows["1158"]["refused"] == ""
     assert len(Path("results/forecast.csv.excluded.csv").read_text().splitlines()) == 7
+
+
+def test_a_file_that_is_no_image_by_its_name_is_not_called_one_of_another_format(tmp_path):
+    (tmp_path / "page.html").write_text("<html>")
+    assert Forecast_AR.features_of_file(tmp_path / "page.html", "fits", {})[1] == (
+        "no magnetogram by its name; expected .fits, .fits.gz, .png")
 
 
 def test_no_forecast_at_all_ends_with_status_1_and_a_complete_table(images, tmp_path):
@@ -201,6 +242,18 @@ def june(tmp_path, monkeypatch):
     model = write_model(tmp_path, features=(), extra=["had_M"], image_format="", flare_sources={
         "events_dir": True, "event_list": True, "event_list_delay_minutes": 60.0, "smallest_flare": "B1.0"})
     return {"model": model, "images": (Path("images"),)}
+
+
+def test_activity_features_are_on_the_scale_of_the_training(june, tmp_path, capsys):
+    """An M2.5 of GOES-15 and earlier is M3.6 on the modern scale."""
+    features = {}
+    for scale in ("as_reported", "modern"):
+        june["model"] = write_model(tmp_path, features=(), extra=["log_largest_flux"], image_format="", flare_sources={
+            "events_dir": False, "event_list": True, "event_list_delay_minutes": 60.0, "smallest_flare": "C1.0",
+            "flare_scale": scale})
+        features[scale] = float(forecast(**june, **archives())["1226"]["decision_value"]) / 8 + 0.5
+    assert features == pytest.approx({"as_reported": np.log10(2.51e-5), "modern": np.log10(3.61e-5)}, abs=1e-4)
+    assert "Modern scale: classes of GOES-15" in capsys.readouterr().out
 
 
 def test_activity_features_from_the_archives(june, capsys):
@@ -311,14 +364,29 @@ def test_forecast_of_rows(tmp_path):
     assert len(Forecast_AR.forecast_rows(model, np.empty((0, 29)))) == 0
 
 
-def test_the_figure_has_the_field_with_its_neutral_line_and_a_scale(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "title"), [
+    ("9024_hmi.M_720s.20300117_000000_TAI.3.magnetogram.fits", "AR 9024, 2030-01-17 00:00 TAI"),
+    ("9024_hmi.M_720s_nrt.20300117_000000_TAI.3.magnetogram.fits",
+     "AR 9024, 2030-01-17 00:00 TAI\n(near-real-time image)"), ("x.fits", "region not known")])
+def test_the_figure_names_region_and_time(name, title):
+    assert Forecast_AR.image_title(Path(name)) == title
+
+
+@pytest.mark.parametrize("outside", ["", "gradient mean; NL length; total unsigned flux"])
+def test_the_figure_has_the_field_with_its_neutral_line_and_adds_up(tmp_path, monkeypatch, outside):
     figures = []
     monkeypatch.setattr(report, "save_figure", lambda figure, path: figures.append(figure))
     write_magnetogram(tmp_path / "x.fits", bipole())
     model, _ = load_model(write_model(tmp_path))
-    forecast = pd.Series({"probability": 0.4, "decision": 0, "outside_training_range": ""})
-    Forecast_AR.write_image_figure(tmp_path / "x.png", tmp_path / "x.fits", model, image_features(bipole()), forecast)
-    left, _, scale = figures[0].axes
+    features = image_features(bipole())
+    forecast = Forecast_AR.forecast_rows(model, features[None]).iloc[0].to_dict() | {"outside_training_range": outside}
+    Forecast_AR.write_image_figure(tmp_path / "x.png", tmp_path / "x.fits", model, features, pd.Series(forecast))
+    left, right = figures[0].axes
     assert left.images[0].get_clim() == (-500, 500)
-    assert len(left.collections[0].get_offsets()) == image_features(bipole())[FEATURE_NAMES.index("NL length")]
-    assert scale.get_ylabel() == "line-of-sight field [G]"
+    assert len(left.collections[0].get_offsets()) == features[FEATURE_NAMES.index("NL length")]
+    assert "10″" in [text.get_text() for text in left.texts] and "-500 to 500 G" in left.get_xlabel()
+    assert left.get_xlabel().endswith("\nx.fits")
+    assert "a pixel is 0.5″" in left.get_xlabel(), "without CDELT1 the scale is an assumption"
+    assert right.patches[-1].get_width() == pytest.approx(forecast["decision_value"])
+    assert f"probability {forecast['probability']:.0%}" in figures[0].get_suptitle()
+    assert ("3 of 29 features lie outside" in figures[0].get_supxlabel()) == bool(outside)

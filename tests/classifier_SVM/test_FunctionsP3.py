@@ -160,10 +160,25 @@ def test_contours_are_those_of_find_contours_in_their_order(kind):
         assert traced(field) == found(field), field.tolist()
 
 
+def test_segments_are_linked_in_one_step_where_that_is_clear():
+    """In `find_contours`, the later of two contours that begin at one point hides the other: linked in turn."""
+    random, found_clear = np.random.default_rng(8), set()
+    for shape in random.integers(4, 40, (200, 2)):
+        field = random.choice([0, -2, 3, 1, -1], tuple(shape)).astype(np.int32)
+        crossings, segments = FunctionsP3._segments(field, False)
+        numbers = FunctionsP3._unite_corners(crossings.reshape(-1), field.shape[1])
+        following, _, clear = FunctionsP3._link(segments, numbers)
+        in_turn, _ = FunctionsP3._link_in_turn(segments, numbers)
+        closing = in_turn == len(segments)  # or the end of an open one
+        assert not clear or ((following == in_turn) | closing)[:-1].all()
+        found_clear.add(clear)
+    assert found_clear == {True, False}
+
+
 def test_box_sum_of_whole_numbers_is_exact():
     field = np.random.default_rng(5).integers(-50_000, 50_000, (37, 41)).astype(np.int32)
     padded = np.pad(field, ((5, 4), (5, 4)))
-    sums, padded_row = np.zeros(41, np.int32), np.zeros((3, 50), np.int32)
+    sums, padded_row = np.zeros(41, np.int32), np.zeros((2, 50), np.int32)
     for i in range(37):
         FunctionsP3._box_sum_row(field, i, True, padded_row, sums)
         assert sums.tolist() == [padded[i:i + 10, j:j + 10].sum() for j in range(41)]
@@ -214,9 +229,24 @@ def test_the_median_does_not_hang_on_the_sample():
     image[:, ::2] = noise("tenths", (128, 32))  # sampled at every second pixel: the bracket is far off
     image[:, 1::2] = 5000
     assert_same_features(image_features(image), plain_features.image_features(image))
-    values = np.arange(10.0)
-    assert FunctionsP3._median(values, values[:2].copy(), 0) == 4.5  # bracket below the median
-    assert FunctionsP3._median(values, values[8:].copy(), 8) == 4.5  # and above
+    image = noise("any")
+    gradients = np.sort(FunctionsP3.gradient_magnitude(image), axis=None)
+    for between, below in ((gradients[:2], 0), (gradients[-2:], gradients.size - 2)):  # bracket below, above the median
+        assert FunctionsP3._median(image, between.copy(), below) == np.median(gradients)
+
+
+def test_moments_do_not_hang_on_the_sample():
+    """Every 8th pixel is looked at first, here without a gradient along the rows: far from the mean."""
+    image = 1000 * abs(np.arange(256) % 16 - 8.0) + np.random.default_rng(0).normal(size=(128, 256))
+    assert_same_features(image_features(image), plain_features.image_features(image))
+
+
+@pytest.mark.parametrize("kind", ["tenths", "any"])
+def test_gradient_of_every_pixel_up_to_the_edges(kind):
+    image = noise(kind)
+    for part in (image, image[:2], image[:, :1], image[:1, :1]):
+        expected = plain_features.gradient_magnitude(part)
+        assert FunctionsP3.gradient_magnitude(part.copy()) == pytest.approx(expected, rel=1e-12, abs=1e-9)
 
 
 def with_pixel(value: float) -> np.ndarray:

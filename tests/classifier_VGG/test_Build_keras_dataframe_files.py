@@ -1,6 +1,7 @@
 """Stage 6 as a user starts it: from stage 5's tables, from labels and lists, with the regions that are in none."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,13 @@ def test_the_tables_of_stage_5_give_the_same_lists(labels):
         table["class"], table["flare class"] = [0, 1, 0], ["0", "C4.7", "0"]
         table["filename"] = [name(region, number) for number in (2, 0, 1)]
         write_feature_table(labels / "SVM" / f"{word}_by_AR.csv", table)
+    for kind, size in (("rbf", "C1.0"), ("linear", "M1.0")):  # the tables are of the later run
+        sidecar = labels / "SVM" / f"ARClassifierStats_weighted_trainvaltest_{kind}.txt.json"
+        sidecar.write_text(json.dumps({"settings": {"suffix": ""}, "counts": {"split": "by time", "flare_size": size}}))
+        os.utime(sidecar, (1e9 + (kind == "linear"),) * 2)
     main(settings(labels, label_file=""))
+    counts = json.loads((labels / "VGG" / "Train_Data_by_AR.csv.json").read_text())["counts"]
+    assert counts["split"] == "by time" and counts["flare_size"] == "M1.0"
     for written, region in zip(lists_in(labels).values(), regions.values(), strict=True):
         assert written["filename"].tolist() == [f"{region}/{name(region, number)}" for number in range(3)]
         assert written["class"].tolist() == [1, 0, 0]

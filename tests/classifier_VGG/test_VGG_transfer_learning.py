@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,16 +15,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from classifier_SVM.AR_Classifier_weighted import UserDefinitions as ClassifierDefinitions
+from classifier_SVM.AR_Classifier_weighted import main as train_classifier
 from classifier_SVM.Forecast_AR import UserDefinitions as ForecastDefinitions
 from classifier_SVM.Forecast_AR import main as forecast
 from classifier_VGG import VGG_transfer_learning as stage
 from classifier_VGG.network import training, vgg16
+from classifier_VGG.network.inputs import InputSettings, input_batches
 from classifier_VGG.network.vgg16 import assemble, forecast_with_vgg, new_head
 from classifier_VGG.VGG_transfer_learning import UserDefinitions, main
 from general_code.stage import run as stage_run
 from general_code.stage.files import UserError
 from tests.feature_dataset import wait_for
-from tests.vgg_lab import WIDTH, make_dataset, random_backbone, refuse, settings
+from tests.vgg_lab import REGIONS, WIDTH, make_dataset, random_backbone, refuse, settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # Keras' variables under numpy 2
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -81,6 +85,12 @@ def table(lab, name, suffix=""):
 def noted(lab, name="VGGClassifierStats_trainvaltest.json"):
     """Return the evaluation of a run, or what another JSON file holds."""
     return json.loads((lab / "VGG" / name).read_text())
+
+
+def run_elsewhere(user, **options):
+    """Start stage 7 with the narrow network in a process of its own."""
+    flags = [f"--{name.replace('_', '-')}={'' if value == Path() else value}" for name, value in dict(user).items()]
+    return subprocess.Popen([sys.executable, "-m", "tests.vgg_lab", *flags], cwd=REPOSITORY, **options)
 
 
 def quiet_lists(lab, folder, *splits):
@@ -214,15 +224,14 @@ def test_the_log_odds_of_a_forecast_go_beyond_what_probabilities_hold(lab, tmp_p
 
 @pytest.mark.skipif(not find_spec("jax"), reason="JAX is not installed")
 def test_jax_gives_the_numbers_of_tensorflow(lab):
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in dict(settings(lab)).items()
-             if name not in ("backend", "output_dir", "cache_dir", "event_list", "suffix")]
-    command = [sys.executable, "-m", "tests.vgg_lab", *flags, "--event-list=", "--backend=jax",
-               f"--output-dir={lab / 'jax' / 'VGG'}", f"--cache-dir={lab / 'jax'}"]
-    subprocess.run(command, cwd=REPOSITORY, env=os.environ | {"KERAS_BACKEND": "jax"}, check=True)
+    user = settings(lab, backend="jax", output_dir=lab / "jax" / "VGG", cache_dir=lab / "jax", extract_batch=20)
+    assert run_elsewhere(user, env=os.environ | {"KERAS_BACKEND": "jax"}).wait() == 0
     (cache,) = (lab / "jax").glob("features_*")
     ours, other = (np.fromfile(folder / "rows.bin", np.float32) for folder in (lab / "cache" / cache.name, cache))
     assert np.linalg.norm(other - ours) < 1e-4 * np.linalg.norm(ours)
     assert np.allclose(*(table(place, "history") for place in (lab, lab / "jax")), atol=1e-3, equal_nan=True)
+    best = [noted(place, "VGG_model.keras.json")["counts"]["best_epoch"] for place in (lab, lab / "jax")]
+    assert best[0] == best[1]
     assert np.allclose(*(table(place, "predictions_VGG")["probability"] for place in (lab, lab / "jax")), atol=1e-3)
 
 
@@ -254,6 +263,73 @@ def test_size_and_window_of_the_labels_are_kept_and_shown(lab, tmp_path, run, ca
     assert not any("do not record" in remark for remark in report["remarks"])
     forecast_with_vgg(tmp_path / "VGG" / "VGG_model.keras", sorted((lab / "fits" / "1158").iterdir())[:1], run)
     assert "trained on fits images, flares M1.0 or larger within 12 h" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------------------- other applications and their features
+
+
+@pytest.fixture(scope="module")
+def mobile(lab):
+    """Settings for MobileNet, which drops in training, and the run that wrote its features."""
+    changes = {"backbone": "MobileNet", "weights": "random", "epochs": 1}
+    main(settings(lab, suffix="_mobile", write_features=lab / "new" / "embeddings.csv", **changes))
+    return changes
+
+
+def test_another_application_trains_the_same_head_in_both_modes_and_is_named(lab, mobile, run, capsys):
+    """Its weights are random, of which everything warns."""
+    main(settings(lab, suffix="_mobile_whole", mode="end_to_end", extract_batch=5, **mobile))
+    assert difference(head(lab, "_mobile", 1), head(lab, "_mobile_whole", 1)) < 1e-5
+    one, two = (table(lab, "predictions_VGG", suffix) for suffix in ("_mobile", "_mobile_whole"))
+    assert np.allclose(one["probability"], two["probability"], atol=1e-4)
+    text = (lab / "VGG" / "VGGClassifierStats_trainvaltest_mobile.txt").read_text()
+    assert text.startswith(vgg16.MEANINGLESS)
+    assert "MobileNet, RANDOM WEIGHTS" in text
+    out = capsys.readouterr().out
+    assert out.count(vgg16.MEANINGLESS) >= 2
+    assert out.count("MobileNet: 5 images at a time (extract_batch) take about") == 1, "one network serves all"
+    notes = noted(lab, "VGG_model_mobile.keras.json")
+    assert notes["counts"]["model_made_of"]["backbone"] == "MobileNet"
+    assert "backbone" not in noted(lab, "VGG_model.keras.json")["counts"]["model_made_of"], "stays valid"
+    ours = forecast_with_vgg(lab / "VGG" / "VGG_model_mobile.keras", sorted((lab / "fits" / "1158").iterdir()), run)
+    out = capsys.readouterr().out
+    assert "MobileNet with weights random, seed 0, trained on fits images" in out
+    assert vgg16.MEANINGLESS in out
+    assert np.allclose(ours["probability"], one["probability"][one["split"] == "test"], atol=1e-4)
+
+
+def test_stage_5_trains_with_the_features_of_a_network(lab, mobile, tmp_path):
+    embeddings = pd.read_csv(lab / "new" / "embeddings.csv", index_col="filename")
+    assert list(embeddings.columns) == [f"backbone_{number:04d}" for number in range(1, 1025)]
+    assert len(embeddings) == IMAGES
+    assert embeddings.index.is_monotonic_increasing
+    names = [f"1158/{path.name}" for path in (lab / "fits" / "1158").iterdir()]
+    (batch,) = input_batches(names, InputSettings(lab / "fits", "fits", 5978.7, 8, 1))
+    network = vgg16.build_backbone(vgg16.weight_source("random", 0, print, vgg16.find_backbone("MobileNet")))
+    rows = embeddings.loc[[name.removeprefix("1158/") for name in names]]
+    assert np.allclose(rows, vgg16.backbone_outputs(network, batch.grey), rtol=1e-4, atol=1e-5)
+    assert rows.std().max() > 1e-2, "images differ"
+    labels = "".join((lab / f"{split}.csv").read_text().partition("\n")[2] for split in SPLITS)
+    (tmp_path / "Labels.txt").write_text(re.sub("^.*/", "", labels, flags=re.MULTILINE).replace(",1\n", ",C5.0\n"))
+    lists = {}
+    for split, word in SPLITS.items():
+        lists[f"{word}_ar_list"] = tmp_path / f"{word}.csv"
+        lists[f"{word}_ar_list"].write_text("".join(f"{region}\n" for region in REGIONS[split]))
+    train_classifier(ClassifierDefinitions(
+        feature_file="", label_file=tmp_path / "Labels.txt", extra_feature_file=lab / "new" / "embeddings.csv",
+        output_dir=tmp_path / "SVM", event_list="", **lists))
+    predictions = pd.read_csv(tmp_path / "SVM" / "predictions_linear.csv")
+    assert len(predictions) == IMAGES
+    assert (predictions["class"] == predictions["decision"])[predictions["split"] == "test"].all()
+
+
+def test_a_device_without_memory_for_training_ends_in_one_line(lab, copy, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(keras.Model, "fit", fail)
+    with pytest.raises(SystemExit, match="batch_size: the device has no memory for training on 12 images at a time"):
+        main(copy(mode="end_to_end", suffix="_none"))
 
 
 # ---------------------------------------------------------------------------- cache and interruption
@@ -292,7 +368,7 @@ def test_a_changed_image_costs_only_itself(lab, copy, tmp_path, capsys):
 
 
 def test_an_interrupted_extraction_continues_at_the_next_batch(lab, copy, tmp_path, monkeypatch, capsys):
-    changes = {"output_dir": tmp_path / "stopped" / "VGG", "cache_dir": tmp_path / "stopped"}
+    changes = {"output_dir": tmp_path / "stopped" / "VGG", "cache_dir": tmp_path / "stopped", "extract_batch": 12}
     real, batches = vgg16.backbone_outputs, iter(range(2))
 
     def stop_after_two(backbone, grey):
@@ -300,11 +376,11 @@ def test_an_interrupted_extraction_continues_at_the_next_batch(lab, copy, tmp_pa
             raise KeyboardInterrupt
         return real(backbone, grey)
 
-    monkeypatch.setattr(stage, "backbone_outputs", stop_after_two)
+    monkeypatch.setattr(vgg16, "backbone_outputs", stop_after_two)
     with pytest.raises(SystemExit) as caught:
         main(copy(**changes))
     assert caught.value.code == 130
-    monkeypatch.setattr(stage, "backbone_outputs", real)
+    monkeypatch.setattr(vgg16, "backbone_outputs", real)
     main(copy(**changes))
     assert f"24 of {IMAGES} images are in it, {IMAGES - 24} to compute" in capsys.readouterr().out
     assert np.allclose(*(table(place, "history") for place in (tmp_path / "stopped", lab)), atol=1e-5, equal_nan=True)
@@ -312,11 +388,8 @@ def test_an_interrupted_extraction_continues_at_the_next_batch(lab, copy, tmp_pa
 
 
 def test_a_killed_training_continues_and_ends_as_if_it_had_not_been(lab, capsys):
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in dict(settings(lab)).items()
-             if name not in ("epochs", "suffix", "event_list")]
-    command = [sys.executable, "-m", "tests.vgg_lab", *flags, "--event-list=", "--suffix=_killed", "--epochs=100000"]
     with (lab / "killed.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log)
+        process = run_elsewhere(settings(lab, suffix="_killed", epochs=100_000), stdout=log, stderr=log)
     try:
         wait_for(lambda: list((lab / "VGG").glob("VGG_training_killed/*/head_epoch_002.keras")), process)
     except AssertionError as error:
@@ -443,6 +516,8 @@ def test_numbers_are_above_0_and_weights_a_text_or_a_path():
     for name in ("epochs", "batch_size", "learning_rate", "gauss_range"):
         with pytest.raises(UserError, match=f"^{name}: expected a number above 0, got 0"):
             UserDefinitions(**{name: 0})
+    with pytest.raises(UserError, match="^extract_batch: expected a number from 0, got -1"):
+        UserDefinitions(extract_batch=-1)
     with pytest.raises(UserError, match="^weights: expected text, got None"):
         UserDefinitions(weights=None)
     assert UserDefinitions(weights=Path("my/weights.h5")).weights == "my/weights.h5"
@@ -453,7 +528,15 @@ def test_numbers_are_above_0_and_weights_a_text_or_a_path():
     ({"dataset_dir": "nowhere"}, "dataset_dir: expected a folder"),
     ({"train_file": "nowhere.csv"}, "train_file: expected a file"),
     ({"image_format": "png"}, "dataset_dir: expected .png images in .*, found none; there are .fits images"),
-    ({"train_file": "training.csv"}, "got 0 with and 32 without")])
+    ({"train_file": "training.csv"}, "got 0 with and 32 without"),
+    *[({"test_file": f"VGG/{name}"}, f"{name}' is an input of this stage and would be overwritten")
+      for name in ("history.csv", "predictions_VGG.csv", "VGGClassifierStats_trainvaltest.txt")],
+    ({"backbone": "ResNet5"}, "backbone: expected an application of Keras, got 'ResNet5'.*did you mean ResNet50"),
+    ({"mode": "end_to_end", "write_features": "x.csv"}, "write_features: mode end_to_end keeps no features"),
+    ({"write_features": "VGG"}, "'VGG' is a folder, expected a file to write"),
+    ({"write_features": "training.csv/x.csv"}, "'training.csv/x.csv' cannot be written: folder"),
+    ({"write_features": "training.csv", "train_file": "training.csv"}, "'training.csv' is an input of this stage"),
+    ({"write_features": "VGG/history.csv"}, "write_features: 'VGG/history.csv' is another output of this stage")])
 def test_inputs_that_cannot_serve_are_named_before_the_network_runs(lab, copy, tmp_path, monkeypatch, changes, message):
     quiet_lists(lab, tmp_path, "training")
     monkeypatch.chdir(tmp_path)
@@ -465,17 +548,10 @@ def test_inputs_that_cannot_serve_are_named_before_the_network_runs(lab, copy, t
 
 @pytest.mark.parametrize(("full", "what"), [("cache", "the cache of 48 images in float32"), ("VGG", "the model")])
 def test_a_disk_too_small_is_reported_before_the_start(lab, tmp_path, monkeypatch, full, what):
-    monkeypatch.setattr(stage, "backbone_outputs", refuse)
+    monkeypatch.setattr(vgg16, "backbone_outputs", refuse)
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000 if full in str(folder) else 1e9))
     with pytest.raises(SystemExit, match=f"for {what}: .* missing"):
         main(settings(lab, output_dir=tmp_path / "VGG", cache_dir=tmp_path / "cache"))
-
-
-@pytest.mark.parametrize("name", ["history.csv", "predictions_VGG.csv", "VGGClassifierStats_trainvaltest.txt"])
-def test_no_output_may_be_an_input(lab, name, tmp_path):
-    (tmp_path / name).write_bytes((lab / "test.csv").read_bytes())
-    with pytest.raises(SystemExit, match=f"{name}' is an input of this stage and would be overwritten"):
-        main(settings(lab, test_file=tmp_path / name, output_dir=tmp_path))
 
 
 def test_the_help_needs_no_keras(tmp_path):
@@ -485,12 +561,3 @@ def test_the_help_needs_no_keras(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=os.environ)
     assert done.stdout.endswith("[]\n"), done.stderr
 
-
-def test_random_weights_are_warned_of_everywhere(lab, tmp_path, run, capsys):
-    """`test_pipeline` runs the full network."""
-    main(settings(lab, weights="random", epochs=1, output_dir=tmp_path / "VGG"))
-    forecast_with_vgg(tmp_path / "VGG" / "VGG_model.keras", sorted((lab / "fits" / "1158").iterdir())[:1], run)
-    assert capsys.readouterr().out.count("THE WEIGHTS ARE RANDOM") >= 3
-    assert noted(tmp_path)["remarks"][0].startswith("THE WEIGHTS ARE RANDOM")
-    text = (tmp_path / "VGG" / "VGGClassifierStats_trainvaltest.txt").read_text()
-    assert text.startswith("THE WEIGHTS ARE RANDOM: THIS IS A TRIAL, ITS SCORES AND FORECASTS MEAN NOTHING")

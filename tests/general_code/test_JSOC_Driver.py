@@ -117,6 +117,13 @@ def test_images_of_two_requests_are_not_mixed(change, tmp_path, capsys):
     assert "was made for other dates, series or size" in capsys.readouterr().out
 
 
+def test_series_in_near_real_time(tmp_path):
+    with lab.started(tmp_path, series="hmi.M_720s_nrt") as (_, user):
+        main(user)
+    names = [path.name for path in (user.image_dir / "1158").iterdir()]
+    assert len(names) == lab.IMAGES_A_REGION and all(name.startswith("hmi.M_720s_nrt.201102") for name in names)
+
+
 def test_series_that_the_next_stage_does_not_read_is_reported(tmp_path, capsys):
     with lab.simulator(Faults(series_unknown=True)) as jsoc, pytest.raises(SystemExit, match="0 of 1 region"):
         main(lab.settings(tmp_path, jsoc.url, series="hmi.M_45s"))

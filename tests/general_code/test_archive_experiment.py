@@ -7,17 +7,18 @@ from general_code.stage.files import UserError
 from general_code.stage.work_folder import WorkFolder
 
 
-def test_what_is_trained_is_compared():
-    *_, compare = experiment.commands()
-    trained = [c for c in experiment.commands() if "AR_Classifier_weighted" in c]
-    assert len(trained) == len(experiment.FLARE_SIZES) * len(experiment.CLASSIFIERS)
+@pytest.mark.parametrize("table", experiment.TABLES, ids=lambda table: table.folder)
+def test_what_is_trained_is_compared(table):
+    *_, compare = table.commands(12)
+    trained = [c for c in table.commands(12) if "AR_Classifier_weighted" in c]
+    assert len(trained) == len(table.sizes) * len(table.forecasts)
     for command in trained:
         classifier, suffix = command.split("--class-type ")[1].split()[0], command.split("--suffix ")[1].split()[0]
         assert f"predictions_{classifier}{suffix}.csv" in compare
 
 
 def test_a_coarser_cadence_gives_every_row_more_weight():
-    fine, coarse = (next(c for c in experiment.commands(m) if "linear" in c) for m in (12, 60))
+    fine, coarse = (next(c for c in experiment.PUBLISHED.commands(m) if "linear" in c) for m in (12, 60))
     costs = [float(command.split("--C ")[1]) for command in (fine, coarse)]
     assert costs[1] == pytest.approx(5 * costs[0])
 
@@ -28,7 +29,8 @@ def write_stamps(folder, passages, *lists):
     (folder / "data" / "ARList.txt").write_text(passages)
     for name, regions in zip(experiment.LISTS, lists, strict=True):
         (folder / "data" / name).write_text(regions, encoding="utf-8")
-    return experiment.write_image_names(folder, list(experiment.LISTS), 12)
+    regions = experiment.published_regions(folder, list(experiment.LISTS))
+    return experiment.write_image_names(experiment.wanted_passages(folder, experiment.PUBLISHED, regions), folder, 12)
 
 
 def test_stamps_are_those_that_stage_2_requests(tmp_path):

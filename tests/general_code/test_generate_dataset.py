@@ -17,6 +17,7 @@ import pytest
 
 from general_code.dataset import pixels
 from general_code.generate_dataset import UserDefinitions, main
+from general_code.images.label_file import label_target
 from general_code.images.magnetograms import NOT_NORTH_UP, read_magnetogram
 from general_code.images.names import dataset_name
 from general_code.stage import files as stage_files
@@ -99,6 +100,20 @@ def test_labels_by_hand(archive: Path, tmp_path: Path):
     rest = [key for key, label in found.items() if label == "0"]
     assert rest == sorted(rest)
     assert len(found) == 16 + 12  # 1428 to the 9th; 1429 on the 6th to the 8th, the 8th interpolated
+
+
+def test_latency_and_scale_reach_labels_event_list_and_sidecar(archive: Path, tmp_path: Path, capsys):
+    main(settings(archive, tmp_path, max_nans=2, latency_minutes=30.0, flare_scale="modern", transfer="none"))
+    found = labels(tmp_path)
+    # with the window from 30 min on, X5.4 at 24 h 24 min labels the first image and no more that 24 min before it
+    flaring = {"1429 06T00": "X7.7", "1429 06T18": "X7.7", "1429 07T00": "M1.4"}
+    assert {key: found[key] for key in flaring} == flaring
+    assert found["1428 06T06"] == "C1.7" and found["1428 07T00"] == "C1.4", "B9.9 of GOES-15 is C1.4"
+    assert (tmp_path / "eventList.txt").read_text().splitlines()[0] == "2012 03 06,2210,1428,C1.2,G15"
+    said = capsys.readouterr().out
+    assert "Modern scale: classes of GOES-15 and earlier are divided by 0.7\n" in said
+    assert "with a flare >= C1.0 within 24 h, from 30 min after the image, modern scale" in said
+    assert label_target(tmp_path / "Labels.txt") == ("C1.0", 24.0, 30.0, "modern")
 
 
 def test_exclusions_and_counts(archive: Path, tmp_path: Path, capsys):
@@ -264,8 +279,11 @@ def test_killed_or_interrupted_run_goes_on_to_the_same_bytes(tmp_path: Path, how
 @pytest.mark.parametrize(("changes", "message"), [
     ({"image_dir": Path("nowhere")}, "image_dir: expected a folder of"),
     ({"srs_dir": Path("nowhere")}, "srs_dir: expected a folder"),
-    ({"events_dir": Path("nowhere")}, "event_list: expected a list at"),
+    ({"events_dir": Path("nowhere")}, "events_dir: expected a folder at 'nowhere'"),
+    ({"events_dir": ""}, "event_list: expected a list at .* neither: no events_dir is set"),
     ({"max_longitude_deg": 0.001}, "no image of .* is left within .* outside the limits"),
+    ({"as_published": True, "latency_minutes": 5.0}, "as_published: .* got latency_minutes 5 and flare_scale as_rep"),
+    ({"as_published": True, "flare_scale": "modern"}, "leave them at 0 and as_reported, or as_published at False"),
     ({"dataset_dir": Path(__file__)}, "dataset_dir: expected a folder, or nothing yet")])
 def test_errors_end_with_one_line(archive: Path, tmp_path: Path, changes, message):
     with pytest.raises(SystemExit, match=message) as error:

@@ -1,6 +1,7 @@
 """The commands of the example, and of the archive experiment: valid, readable on one screen, and all that is done."""
 
 import importlib
+import re
 import shlex
 import subprocess
 
@@ -13,8 +14,9 @@ from general_code.stage.work_folder import WorkFolder
 
 COMMANDS = [run_example.SIMULATE, run_example.SERVE.format(port=1), run_example.PARSE_SIMULATED, run_example.PARSE,
             run_example.DOWNLOAD.format(url="http://127.0.0.1:1"), *run_example.LABEL_AND_CLASSIFY,
-            *run_example.NETWORK_ON_PNG, *run_example.NETWORK_ON_FITS, *run_example.WITH_ACTIVITY,
-            archive_experiment.PARSE, *archive_experiment.commands()]
+            *run_example.NETWORK_ON_PNG, *run_example.NETWORK_ON_FITS, *run_example.WITH_ACTIVITY, run_example.REPORT,
+            archive_experiment.PARSE,
+            *(command for table in archive_experiment.TABLES for command in table.commands(12))]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -59,9 +61,23 @@ def test_all_that_is_done_is_a_command_that_is_shown(tmp_path, commands_run, mon
     listed = subprocess.run(["bash", "-c", f"shopt -s nullglob; echo {run_example.OTHERS}"], cwd=tmp_path,
                             capture_output=True, text=True, check=True).stdout.split()
     assert sorted(name[-4:] for name in listed) == copied, "the pattern means the same regions"
-    told, end = out.split("\n\n")[-2:]
+    told, results, end = out.split("\n\n")[-3:]
     assert told.startswith("Each step above is a command")
-    assert end.startswith("The pipeline ran from region summaries to forecasts in")
+    assert results.startswith("The pipeline ran from region summaries to forecasts in")
+    assert re.fullmatch(r"What they mean:\n- The Sun of this run is simulated.*\n- VGG16 ran with random weights.*\n"
+                        r"All of it on one page, for a browser: .*report\.html\n", end)
+
+
+@pytest.mark.parametrize(("low", "end"), [
+    (0.1, "image features and both significantly above it."), (-0.1, "none significantly above it."),
+    ("not defined", "12 regions are too few to tell which is better.")])
+def test_a_sentence_says_who_is_better(low, end):
+    test = {"regions": 12, "forecasts": {"SVM": {"TSS": 0.6}, "persistence": {"TSS": 0.5}, "climatology": {"TSS": 0.9},
+                                         "rate": "not available"},
+            "differences": {"rate": "not available", "persistence": {"intervals": {"TSS": [low, 0.2]}}}}
+    assert run_example.comparison_with_rules({"image features": test, "both": test}) == (
+        "TSS of the linear SVM on the test images: 0.600 from image features, 0.600 from both; the best simple "
+        f"rule, persistence, reaches 0.500; {end}")
 
 
 def test_an_archive_of_the_user_is_copied_and_not_downloaded(tmp_path, commands_run, monkeypatch):

@@ -23,6 +23,7 @@ def write_reports(folder, *rows):
     ([("1000", "1010", "1020", "C3.0", "2001")], "", "C3.0"),
     ([("1000", "1010", "1020", "X1.5", "2001")], "2014 03 09,0005,2001,M1.0\n", "M1.0"),
     ([], "2014 03 10,0300,2001,B4.0\n2014 03 10,0400,2001,C4.0\n", "B4.0"),
+    ([], "2014 03 10,0300,2001,A0.9\n2014 03 10,0400,2001,A0.0\n", "A0.9"),
 ])
 def test_the_sources_are_counted(tmp_path, run, reports, listed, smallest):
     events_dir, event_list = tmp_path / "Events", tmp_path / "list.txt"
@@ -32,7 +33,19 @@ def test_the_sources_are_counted(tmp_path, run, reports, listed, smallest):
         event_list.write_text(listed)
     read_flares(events_dir if reports else Path(""), event_list if listed else Path(""), 45.0, run, np.array([T]))
     assert run.counts[FLARE_SOURCES] == {"events_dir": bool(reports), "event_list": bool(listed),
-                                         "event_list_delay_minutes": 45.0, "smallest_flare": smallest}
+                                         "event_list_delay_minutes": 45.0, "smallest_flare": smallest,
+                                         "flare_scale": "as_reported"}
+
+
+def test_flares_count_on_the_modern_scale_and_once_where_a_list_does_not_name_the_satellite(tmp_path, run, capsys):
+    events_dir = write_reports(tmp_path / "Events", ("1000", "1010", "1020", "B7.0", "2001"),
+                               ("1100", "1110", "1120", "C1.0", ""))
+    (tmp_path / "list.txt").write_text("2014 03 10,1010,2001,B7.0\n2014 03 09,0300,2001,C2.0\n")
+    flares, _ = read_flares(events_dir, tmp_path / "list.txt", 60.0, run, np.array([T]), "modern")
+    assert flares.peak_flux.tolist() == [1e-6, 1.4e-6, 2.9e-6]
+    counted = run.counts[FLARE_SOURCES]
+    assert (counted["flare_scale"], counted["smallest_flare"]) == ("modern", "C1.0")
+    assert "flares listed without a satellite by their date" in capsys.readouterr().out
 
 
 def test_a_reported_flare_that_nobody_can_time_is_excluded(tmp_path, run):

@@ -1,14 +1,20 @@
 """Prediction files of any origin; scores, subsets, baselines and thresholds; differences between files."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from classifier_SVM.comparison import forecasts as fc
+from general_code.evaluation import scores
+from general_code.evaluation.evaluate import CLASS_RATE, COUNT_RATE, baselines
 from general_code.evaluation.scores import best_threshold, score_forecast, skill_scores
+from general_code.images.label_file import FlareTarget
 from general_code.images.names import dataset_name
 from general_code.noaa.flares import label_images, peak_flux, peak_fluxes, persistence
 from general_code.stage.files import UserError
+from general_code.stage.run import StageRun
 from tests.general_code.noaa.test_flares import event_list
 
 pytestmark = pytest.mark.usefixtures("few_regions")
@@ -59,14 +65,17 @@ def forecast(name="mine", size="C1.0", noise=0.3, seed=0, decision=True):
     return fc.Forecast(name, size, rows)
 
 
-def compare(*forecasts, events=EVENTS, images=IMAGES, draws=5):
-    return fc.compare_forecasts(images, forecasts, "C1.0", events, draws=draws)
+def compare(*forecasts, events=EVENTS, images=IMAGES, draws=5, size="C1.0", run=None):
+    run = run or StageRun(io.StringIO())
+    return fc.compare_forecasts(images, forecasts, FlareTarget(size, 24.0), events, None, run=run, draws=draws)
 
 
 @pytest.fixture(scope="module")
 def found():
     """Two forecasts, compared."""
-    return compare(forecast(), forecast("better", noise=0.15, seed=1), draws=100)
+    with pytest.MonkeyPatch.context() as few_regions:
+        few_regions.setattr(scores, "fewest_flaring", lambda *_: dict.fromkeys(scores.FEWEST_FLARING, 2))
+        return compare(forecast(), forecast("better", noise=0.15, seed=1), draws=100)
 
 
 def rows_of(found, subset="all"):
@@ -77,12 +86,14 @@ def rows_of(found, subset="all"):
 
 @pytest.mark.parametrize("text, message, setting", [
     *((text, message, "mine=p.csv") for text, message in (
-        ("filename,prob\na,1\n", "no column probability"),
+        ("filename,prob\na,1\n", "column probability is missing"),
         ("filename,probability\n", "no row"), ("\n", "no row"),
-        ("filename,probability\na.fits,0.5\nb.fits,1.5\n", "line 3: probability '1.5' is not from 0 to 1"),
+        ("filename,probability\na.fits,0,5\nb.fits,0,25\n", "line 2: more values than columns; .* write 0.25, not"),
+        ("filename,Probability,probability\na.fits,0,5\n", "column probability is missing or there twice"),
+        ("filename,probability\na.fits,0.5\nb.fits,1.5\n", "line 3: probability '1.5' cannot be used; .* 0 to 1"),
         ("filename,probability\n\n\na.fits,much\n", "line 4: probability 'much'"),
-        ("filename,probability\n\"a.fits,0.5\nb.fits,0.5\n", "p.csv: not a CSV of predictions"),
-        ("filename,probability,decision\na.fits,0.5,2\n", "line 2: decision '2' is not 0 or 1"),
+        ("filename,probability\n\"a.fits,0.5\nb.fits,0.5\n", "p.csv: not a CSV"),
+        ("filename,probability,decision\na.fits,0.5,2\n", "line 2: decision '2'"),
         ("filename,probability\na.fits,0.5\n1003/a.png,0.5\n", "line 3: a second row of a"))),
     ("", "is not like", "p.csv"), ("", "found nothing", "mine=nowhere.csv"),
     ("", "flare_sizes has C1.0, M1.0", "mine@X1.0=p.csv"), ("", "Q.* correct the setting", "mine@Q=p.csv")])
@@ -115,7 +126,9 @@ def test_files_from_other_programs_are_read_alike(tmp_path, text):
 
 def test_scores_of_every_row_are_those_of_the_definitions(found):
     rows, test = rows_of(found), IN_SPLIT["test"]
-    assert list(rows) == ["climatology", "persistence 24 h", "persistence 48 h", "mine", "better"]
+    assert list(rows)[:5] == ["climatology", "persistence 24 h", "persistence 48 h", COUNT_RATE, CLASS_RATE]
+    assert list(rows)[5:] == ["mine", "better"]
+    assert rows[CLASS_RATE]["TSS"] == "not available" and rows[COUNT_RATE]["AUC"] > 0.5
     mine = forecast().rows[test]
     expected = skill_scores(TRUTH[test], mine["decision"].astype(int))
     assert rows["mine"]["TSS"] == expected["TSS"] and rows["mine"]["HSS"] == expected["HSS"]
@@ -167,15 +180,18 @@ def test_the_baseline_is_the_best_rule_outside_the_test_images_of_the_subset(fou
     part = IMAGES[known]
     scores = {f"persistence {hours} h": skill_scores(TRUTH[known], persistence(
         part["region"], part["time"].to_numpy(), EVENTS, hours, "C1.0").astype(int))["TSS"] for hours in (24, 48)}
+    rate = baselines(IMAGES["region"], IMAGES["time"].to_numpy(), IN_SPLIT["training"] & INSIDE[subset], TRUTH,
+                     target=FlareTarget("C1.0"), events=EVENTS)[COUNT_RATE]
+    scores[COUNT_RATE] = skill_scores(TRUTH[known], rate.decision[known])["TSS"]
     best = max(scores, key=scores.get)
     label, mine = best if scores[best] > 0 else fc.NO_RULE, rows_of(found, subset)["mine"]
     assert {row["baseline"] for row in rows_of(found, subset).values()} == {label}
     assert label != fc.NO_RULE or mine["TSS_gain"] == mine["TSS"], "constant rules have a TSS of 0"
-    assert f"TSS gain over {label}" in fc.comparison_text(found.subset(subset))
+    assert f"TSS gain over {label}" in fc.comparison_text(found, [subset])
 
 
 def test_large_flares_have_the_rule_of_the_small_ones_beside_them():
-    found = fc.compare_forecasts(IMAGES, [forecast(size="M1.0")], "M1.0", EVENTS, ("C1.0",), draws=5)
+    found = compare(forecast(size="M1.0"), size="M1.0")
     assert list(rows_of(found))[3:5] == ["a flare >= C1.0 in the past 24 h", "a flare >= C1.0 in the past 48 h"]
 
 
@@ -192,8 +208,9 @@ def test_an_empty_probability_costs_AUC_and_BSS_only_and_one_class_all():
 def test_images_that_one_forecast_lacks_are_skipped_for_all():
     other = forecast("other")
     other = other._replace(rows=other.rows.drop(IMAGES.index[IN_SPLIT["test"]][:5]))
-    found = compare(forecast(), other, events=None)
-    assert found.lacking == {"mine": 0, "other": 5}
+    run = StageRun(io.StringIO())
+    found = compare(forecast(), other, events=None, run=run)
+    assert [problem.input for problem in run.exclusions] == ["other, C1.0"] and "5, " in run.exclusions[0].detail
     assert {row["images"] for row in rows_of(found).values()} == {IN_SPLIT["test"].sum() - 5}
 
 
@@ -221,18 +238,19 @@ def test_differences_between_files_are_those_of_the_paired_bootstrap(found, subs
 
 def test_tables_and_figure_say_what_is_compared(found, tmp_path):
     files = [tmp_path / name for name in ("rows.csv", "pairs.csv", "c.md", "c.png")]
-    fc.write_comparison(found, *files)
+    found.write(*files)
     rows, pairs = (pd.read_csv(path, keep_default_na=False) for path in files[:2])
     assert tuple(rows) == fc.COLUMNS and tuple(pairs) == fc.DIFFERENCE_COLUMNS
     assert len(pairs) == 1 + 2 + 2 and set(pairs["AUC"][pairs["forecast"] != "better"]) == {"-"}
     text = files[2].read_text()
-    assert "| difference | TSS | HSS | AUC | BSS |" in text and "| better - mine | +" in text
-    figure = fc.comparison_figure(found)
-    assert "validation images of that subset" in figure.get_supxlabel().replace("\n", " ")
-    assert "subset" not in fc.comparison_text(found.subset("all")).splitlines()[0].replace("the same subset", "")
-    labels = [label.get_text().replace("\n", " ") for ax in figure.axes for label in ax.get_yticklabels()]
+    assert "| difference    | TSS " in text and "| better - mine | +" in text
+    assert "\nGain in TSS over" in text
+    figures = fc.comparison_figures(found)
+    assert list(figures) == ["", "_C1.0_first_flare", "_C1.0_last_flare"]
+    labels = [label.get_text().replace("\n", " ") for figure in figures.values()
+              for label in figure.axes[0].get_yticklabels()]
     assert labels.count("mine") == 3 and labels.count(fc.OWN_THRESHOLD.format("mine")) == 2
-    assert files[3].stat().st_size > 10000
+    assert all((tmp_path / f"c{end}.png").stat().st_size > 10000 for end in figures)
 
 
 def test_without_events_persistence_and_subsets_are_not_available():
@@ -241,15 +259,28 @@ def test_without_events_persistence_and_subsets_are_not_available():
     assert rows_of(found)["mine"]["baseline"] == "climatology", "no rule was tried"
     assert list(rows_of(found, "first flare")) == ["not available"]
     text = fc.comparison_text(found)
-    assert "| persistence 24 h | the rule itself | not available | not available | - | - | - |" in text
+    assert "| persistence 24 h | the rule itself | not available | not available | - " in " ".join(text.split())
     assert "not available without an event list" in text
-    fc.comparison_figure(found).canvas.draw()
+    assert list(fc.comparison_figures(found)) == [""]
+
+
+def test_a_score_outside_the_figure_is_a_mark_at_its_edge_and_no_bar_is_promised_without_an_interval():
+    poor = forecast("poor", noise=0, decision=False)
+    poor.rows["probability"] = 1 - poor.rows["probability"]
+    found = compare(poor, events=None, draws=1)
+    score = rows_of(found)["poor"]["BSS"]
+    ax = fc.comparison_figures(found)[""].axes[0]
+    assert score < -1 and ax.get_xlim()[0] >= -1.1
+    assert f"\u25c4 BSS {score:.1f}" in [text.get_text() for text in ax.texts]
+    for row in found.rows:
+        row |= {name: np.nan for name in row if name.endswith(("_low", "_high")) and row[name] is not None}
+    assert fc.comparison_figures(found)[""].axes[0].get_xlabel() == "score"
 
 
 def test_the_figure_says_how_many_forecasts_are_better():
     poor = forecast("poor", noise=0)
     poor.rows["decision"] = 1 - poor.rows["decision"]
-    title = fc.comparison_figure(compare(forecast(noise=0), poor, draws=50).subset("all")).axes[0].get_title()
-    assert "1 of 2 forecasts have a TSS significantly above persistence" in title.replace("\n", " ")
+    title = fc.comparison_figures(compare(forecast(noise=0), poor, draws=50))[""].get_suptitle().replace("\n", " ")
+    assert "Gain in TSS over " in title and ": 95 % interval above 0 for 1 of 2 forecasts" in title
     alone = compare(forecast(), events=None, images=IMAGES[IN_SPLIT["test"]])
-    assert "no TSS to compare with" in fc.comparison_figure(alone.subset("all")).axes[0].get_title()
+    assert "no TSS to compare with" in fc.comparison_figures(alone)[""].get_suptitle()

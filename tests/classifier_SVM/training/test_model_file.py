@@ -61,6 +61,18 @@ def test_both_files_give_the_stages_own_forecast_to_the_last_digit(tmp_path, mon
         assert np.array_equal(read.typical, model.typical)
 
 
+@pytest.mark.parametrize("name", ["m.skops", "m.pickle"])
+def test_latency_and_scale_are_noted_and_a_model_without_them_has_the_published_ones(tmp_path, saved, name):
+    save_model(tmp_path / "m", replace(make_model()[0], latency_minutes=60.0, flare_scale="modern",
+                                       flare_sources=SOURCES | {"flare_scale": "modern"}))
+    model, _ = load_model(tmp_path / name)
+    assert model.flares == "C1.0 or larger within 24 h, from 60 min after the image, modern scale"
+    assert model.feature_scale == "modern"
+    older, _ = load_model(saved(lambda content: [content.pop(field) for field in ("latency_minutes", "flare_scale")],
+                                name))
+    assert older.target == ("C1.0", 24.0, 0.0, "as_reported") and older.feature_scale == "as_reported"
+
+
 def test_undefined_calibration_threshold_and_horizon(tmp_path):
     save_model(tmp_path / "m", replace(make_model()[0], calibration=None, validation_threshold=np.nan,
                                        flare_window_hours=np.nan))
@@ -120,6 +132,9 @@ def put(key, value):
     (lambda content: content["estimator"].coef_.fill(np.nan), "its linear SVM decides by .nan., expected one number"),
     (put("format", "something else"), "is not a model of AR_Classifier_weighted.py"),
     (lambda content: content["scaling"]["minimum"].put(3, np.nan), "decides by .nan., expected one number"),
+    (put("flare_scale", "old"), "flare_scale 'old' with a latency of 0.0 min"),
+    (put("latency_minutes", -1.0), "a latency of -1.0 min"),
+    (put("flare_sources", {"flare_scale": "old"}), "is damaged"),
     (put("class_type", "gradient_boosting"), "class_type 'gradient_boosting' with a WeightedLinearSVC"),
 ])
 @pytest.mark.parametrize("name", ["m.skops", "m.pkl"])

@@ -22,15 +22,15 @@ GAUSS_RANGE = 5978.7
 IDENTITY = {"kind": "features", "weights": "md5-1"}
 
 
-def published(image):
+def published(image, pixels=224):
     """Return an image resized as in the published code."""
-    return resize(image, (224, 224), order=1, anti_aliasing=True, preserve_range=True)
+    return resize(image, (pixels, pixels), order=1, anti_aliasing=True, preserve_range=True)
 
 
-def grey_levels(path):
+def grey_levels(path, pixels=224):
     """Return an image as the network's input."""
-    grey = np.empty((224, 224), np.float32)
-    inputs.read_input(path, inputs.InputSettings(path.parent, path.suffix[1:], GAUSS_RANGE, 1, 1), grey, [])
+    grey = np.empty((pixels, pixels), np.float32)
+    inputs.read_input(path, inputs.InputSettings(path.parent, path.suffix[1:], GAUSS_RANGE, 1, 1, pixels), grey, [])
     return grey
 
 
@@ -89,13 +89,14 @@ def test_a_png_image_of_224_pixels_is_left_alone_and_another_is_resized(images):
     resized, kept = (read_magnetogram(images / name) + 128 for name in ("00.png", "01.png"))
     assert np.array_equal(grey_levels(images / "01.png"), kept)
     assert np.allclose(grey_levels(images / "00.png"), published(resized), atol=1e-4)
+    assert np.allclose(grey_levels(images / "01.png", 299), published(kept, 299), atol=1e-4), "another network's size"
 
 
 @pytest.mark.parametrize("image_format", ["fits", "png"])
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_batches_hold_every_image_but_the_unusable_in_order(images, run, image_format, n_jobs):
+@pytest.mark.parametrize(("n_jobs", "pixels"), [(1, 224), (2, 299)])
+def test_batches_hold_every_image_but_the_unusable_in_order(images, run, image_format, n_jobs, pixels):
     names = [f"{number:02}.{image_format}" for number in range(21)]
-    settings = inputs.InputSettings(images, image_format, GAUSS_RANGE, 6, n_jobs)
+    settings = inputs.InputSettings(images, image_format, GAUSS_RANGE, 6, n_jobs, pixels)
     batches = list(inputs.input_batches(names, settings))
     failures = {place: reason for batch in batches for place, reason, _ in batch.failures}
     assert failures == {10: "smaller than 32x32", 20: "no such file"} | (
@@ -105,7 +106,7 @@ def test_batches_hold_every_image_but_the_unusable_in_order(images, run, image_f
     assert [len(batch.places) + len(batch.failures) for batch in batches] == [6, 6, 6, 3]
     places = np.concatenate([batch.places for batch in batches])
     assert places.tolist() == [place for place in range(21) if place not in failures]
-    one_by_one = [grey_levels(images / names[place]) for place in places]
+    one_by_one = [grey_levels(images / names[place], pixels) for place in places]
     assert np.array_equal(np.concatenate([batch.grey for batch in batches]), one_by_one)
     read, usable = inputs.image_reader(pd.DataFrame({"source": names}), settings, run)
     assert np.array_equal(np.flatnonzero(usable), places)

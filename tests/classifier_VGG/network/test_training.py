@@ -76,6 +76,9 @@ def test_scores_of_a_set_have_keras_loss_and_are_nan_where_not_defined():
     scores = training.set_scores(classes, odds)
     expected = keras.losses.BinaryCrossentropy(from_logits=True)(classes, odds)
     assert scores["loss"] == pytest.approx(float(expected), rel=1e-5)
+    weighted = keras.losses.BinaryCrossentropy(from_logits=True)(classes[:, None], odds[:, None], [1.0, 4.0, 4.0, 1.0])
+    as_in_training = training.set_scores(classes, odds, np.array([0, 0, 0, 0, 1]))  # four quiet images a flaring one
+    assert as_in_training["loss"] == pytest.approx(float(weighted), rel=1e-5)
     assert (scores["TPR"], scores["TNR"], scores["TSS"]) == (0.5, 0.5, 0.0)
     assert all(np.isnan(value) for value in training.set_scores(np.empty(0, int), np.empty(0)).values())
     scores = training.set_scores(np.array([0, 0]), np.array([1.0, -1.0]))

@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 
 from classifier_VGG.network import vgg16
-from classifier_VGG.network.vgg16 import assemble, backbone_outputs, build_backbone, new_head, weight_source
+from classifier_VGG.network.vgg16 import (
+    VGG16,
+    FrozenNetwork,
+    assemble,
+    backbone_outputs,
+    build_backbone,
+    new_head,
+    weight_source,
+)
 from general_code.stage.files import UserError
 from tests.vgg_lab import WIDTH, narrow_vgg16, random_backbone, refuse
 
@@ -56,7 +64,7 @@ def save(model, path):
 
 def filled(path):
     """Return the network with the weights of a file."""
-    return build_backbone(weight_source(str(path), 0, print))
+    return build_backbone(weight_source(str(path), 0, print, vgg16.VGG16))
 
 
 def write_legacy(path, weights):
@@ -112,9 +120,13 @@ def test_the_network_is_that_of_keras_applications(backbone, grey):
 
 def test_the_full_network_has_the_published_number_of_parameters(monkeypatch):
     monkeypatch.setattr(keras.applications, "VGG16", keras.applications.vgg16.VGG16)
-    none = vgg16.WeightSource("none", "none", lambda network: None, False)
-    model = assemble(build_backbone(none), new_head(vgg16.FEATURES, 0, 1e-3))
-    assert model.count_params() == vgg16.PARAMETERS == 134_268_738
+    published, (file,) = vgg16._publish("VGG16")
+    none = vgg16.WeightSource(VGG16, "none", "none", lambda network: None, False)
+    network = build_backbone(none)
+    model = assemble(network, new_head(VGG16.features, 0, 1e-3))
+    assert model.count_params() == VGG16.parameters == 134_268_738
+    assert (published.input_shape[1:], file) == ((VGG16.pixels, VGG16.pixels, 3), VGG16[4:])
+    assert vgg16.memory_needed(network) == (4 * (134_268_738 - 2 * 4097), 4 * 2 * 224 * 224 * 64)
 
 
 def test_bfloat16_is_close_to_float32_and_given_as_float32(backbone, grey):
@@ -139,9 +151,162 @@ def test_random_weights_depend_on_the_seed_alone(backbone):
 def test_a_network_that_says_nothing_is_refused(backbone, grey):
     dead = keras.models.clone_model(backbone)
     dead.get_layer("fc2").set_weights([np.zeros((WIDTH, WIDTH)), np.full(WIDTH, -1e6)])
+    network = FrozenNetwork(lambda: dead, 2, print)
     with pytest.raises(UserError, match=f"gives 0 for each of {WIDTH} features of 3 images.*--weights"):
-        vgg16.require_features(backbone_outputs(dead, grey))
-    assert not vgg16.require_features(backbone_outputs(dead, grey[:1])).any(), "one image may well have no features"
+        network(grey)
+    assert not network(grey[:1]).any(), "one image may well have no features"
+
+
+# ---------------------------------------------------------------------------- memory
+
+
+def error_of(name, text):
+    """Return an error of a class of this name, as a backend raises it."""
+    return type(name, (RuntimeError,), {})(text)
+
+
+NO_MEMORY = [error_of("ResourceExhaustedError", "{{function_node __wrapped__Conv2D}} OOM when allocating tensor"),
+             error_of("OutOfMemoryError", "CUDA out of memory. Tried to allocate 3.06 GiB."),
+             error_of("XlaRuntimeError", "RESOURCE_EXHAUSTED: Failed to allocate 3289710592 bytes."),
+             RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"),
+             MemoryError()]
+
+
+@pytest.fixture
+def small_device(backbone, monkeypatch):
+    """A function: the narrow network on a device that holds so many images; what it reports; sizes of its passes."""
+    def network(fitting, error):
+        passes, lines = [], []
+
+        def outputs(model, images):
+            passes.append(len(images))
+            if len(images) > fitting:
+                raise error
+            return backbone_outputs(model, images)
+
+        monkeypatch.setattr(vgg16, "backbone_outputs", outputs)
+        return FrozenNetwork(lambda: backbone, 8, lines.append), lines, passes
+
+    return network
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: type(error).__name__)
+def test_too_little_memory_halves_the_images_of_a_pass_and_says_so(backbone, small_device, error):
+    grey = np.random.default_rng(0).uniform(0, 255, (9, 224, 224)).astype(np.float32)
+    network, lines, passes = small_device(3, error)
+    assert np.allclose(network(grey), backbone_outputs(backbone, grey), rtol=1e-5, atol=1e-6)
+    assert passes == [8, 4, 2, 2, 2, 2, 1]
+    assert network(grey[:3]).shape == (3, WIDTH)
+    assert passes[-2:] == [2, 1], "the next batch does not try again"
+    assert lines[0].startswith("VGG16: 8 images at a time (extract_batch) take about ")
+    assert [line.partition("has ")[2] for line in lines[1:]] == ["no memory for 8 images; going on with 4 at a time",
+                                                                 "no memory for 4 images; going on with 2 at a time"]
+    assert network(grey[:0]).shape == (0, WIDTH)
+
+
+@pytest.mark.parametrize(("error", "kind", "message", "tried"), [
+    (NO_MEMORY[1], UserError, "backend: the CPU has no memory for one image; stop other programs on it", [5, 2, 1]),
+    (ValueError("not about memory"), ValueError, "not about memory", [5])])
+def test_a_device_without_memory_for_one_image_ends_in_one_line_and_other_errors_stay(
+        small_device, error, kind, message, tried):
+    network, _, passes = small_device(0, error)
+    with pytest.raises(kind, match=message):
+        network(np.zeros((5, 224, 224), np.float32))
+    assert passes == tried
+
+
+def test_a_device_without_memory_for_the_weights_ends_in_one_line():
+    def build():
+        raise NO_MEMORY[2]
+
+    network = FrozenNetwork(build, 0, print)
+    assert network.images == 64, "on a CPU"
+    with pytest.raises(UserError, match="backend: the CPU has no memory for the weights of the network; stop"):
+        network(np.zeros((1, 224, 224), np.float32))
+
+
+
+# ---------------------------------------------------------------------------- other applications
+
+
+MODULES = {"EfficientNetV2B0": "efficientnet_v2", "MobileNet": "mobilenet"}  # preprocess inside, and outside
+
+
+@pytest.fixture(scope="module", params=MODULES)
+def other(request):
+    """An application by name, and our network of it with random weights."""
+    source = weight_source("random", 1, print, vgg16.find_backbone(request.param))
+    return source.backbone, build_backbone(source)
+
+
+def test_an_application_gives_what_keras_gives_in_front_of_its_classifier(other, grey, tmp_path):
+    """The reference is Keras' own network, fed by the module's own preprocessing; the weights travel in a file."""
+    found, network = other
+    published = getattr(keras.applications, found.name)(weights=None)
+    for ours, weight in zip(network.weights, published.weights, strict=False):
+        weight.assign(ours)
+    published.save(tmp_path / "whole.keras")
+    colour = np.repeat(grey[..., np.newaxis], 3, axis=-1)
+    colour = getattr(keras.applications, MODULES[found.name]).preprocess_input(colour)
+    front = keras.Model(published.input, [layer for layer in published.layers if layer.weights][-1].input)
+    expected = front.predict_on_batch(colour).reshape(3, -1)
+    assert expected.shape == (3, found.features)
+    assert np.abs(expected).max() > 1e-3
+    read = build_backbone(weight_source(str(tmp_path / "whole.keras"), 0, print, found))
+    for each in (network, read):
+        assert np.allclose(backbone_outputs(each, grey), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    inputs = grey[:2, ..., np.newaxis]
+    assert np.allclose(network(inputs, training=True), network(inputs), rtol=1e-5), "it drops and normalizes alike"
+    assert found.parameters == assemble(network, new_head(found.features, 0, 1e-3)).count_params()
+    assert found.url.endswith(found.file)
+
+
+def test_bfloat16_is_for_the_layers_after_the_preprocessing(other):
+    """Grey levels would be rounded to half ones: fields below 12 G would be gone."""
+    network = build_backbone(weight_source("random", 1, print, other[0]), "bfloat16")
+    levels = np.full((2, 224, 224), 127.5, np.float32)
+    levels[1, :, 100:] += 0.2
+    assert not np.array_equal(*backbone_outputs(network, levels))
+
+
+def test_weights_of_another_application_are_refused_in_one_line(other, backbone, tmp_path):
+    found, _ = other
+    published(backbone).save(tmp_path / "VGG16.keras")
+    published(backbone).save_weights(tmp_path / "VGG16.weights.h5")
+    write_legacy(tmp_path / "VGG16.h5", layers(backbone))
+    for name in ("VGG16.keras", "VGG16.weights.h5", "VGG16.h5"):
+        with pytest.raises(UserError, match=f"weights '.*{name}': expected {found.name}, as in ") as caught:
+            build_backbone(weight_source(str(tmp_path / name), 0, print, found))
+        assert "\n" not in str(caught.value)
+
+
+def test_imagenet_weights_of_an_application_are_read_as_keras_reads_them(other, tmp_path, monkeypatch):
+    found, _ = other
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    path = tmp_path / "models" / found.file
+    path.parent.mkdir()
+    published = getattr(keras.applications, found.name)(weights=None)
+    published.save(path)
+    for kind in ("md5", "sha256"):  # Keras has either
+        known = found._replace(digest=hashlib.new(kind, path.read_bytes()).hexdigest())
+        source = weight_source("imagenet", 0, print, known)
+        assert source.digest == known.digest
+    ours = build_backbone(source).weights
+    assert all(np.array_equal(*pair) for pair in zip(ours, published.weights, strict=False))
+
+
+def test_an_efficientnet_without_imagenets_scaling_is_refused_rather_than_scaled_once_more(tmp_path):
+    keras.applications.EfficientNetB0(weights=None).save(tmp_path / "plain.keras")
+    source = weight_source(str(tmp_path / "plain.keras"), 0, print, vgg16.find_backbone("EfficientNetB0"))
+    with pytest.raises(UserError, match="expected EfficientNetB0.*preprocessing is not .* as for ImageNet's weights"):
+        build_backbone(source)
+
+
+@pytest.mark.parametrize(("name", "near"), [("resnet50", "ResNet50, "), ("VGG-16", "VGG16, "), ("x", "ConvNeXtBase, ")])
+def test_an_application_that_does_not_exist_is_one_line_with_suggestions(name, near):
+    with pytest.raises(UserError, match=f"backbone: expected .* got '{name}'.*did you mean {near}.*[?]") as caught:
+        vgg16.find_backbone(name)
+    assert "\n" not in str(caught.value)
 
 
 # ---------------------------------------------------------------------------- weight files
@@ -205,40 +370,45 @@ def keras_file(tmp_path, monkeypatch):
     """The place of Keras' file, whose content is "weights", in an empty folder for ~/.keras; and no network."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setattr(keras.utils, "get_file", refuse)
-    monkeypatch.setattr(vgg16, "KERAS_MD5", hashlib.md5(b"weights").hexdigest())
-    return tmp_path / "keras" / "models" / vgg16.KERAS_FILE
+    monkeypatch.setattr(vgg16, "VGG16", vgg16.VGG16._replace(digest=hashlib.md5(b"weights").hexdigest()))
+    return tmp_path / "keras" / "models" / vgg16.VGG16.file
+
+
+def imagenet():
+    """Return the source that the fixture prepared."""
+    return weight_source("imagenet", 0, print, vgg16.VGG16)
 
 
 def test_the_right_file_is_used_and_one_of_another_content_is_refused_and_stays(keras_file):
     keras_file.parent.mkdir(parents=True)
     keras_file.write_bytes(b"weights")
-    assert str(keras_file) in weight_source("imagenet", 0, print).description
+    assert str(keras_file) in imagenet().description
     keras_file.write_bytes(b"the user's own")
     with pytest.raises(UserError, match="left as it is.*move it away"):
-        weight_source("imagenet", 0, print)
+        imagenet()
     assert keras_file.read_bytes() == b"the user's own"
 
 
 def test_without_a_network_the_message_says_where_to_put_the_file(keras_file):
     with pytest.raises(UserError, match="the download failed .*--weights PATH") as caught:
-        weight_source("imagenet", 0, print)
+        imagenet()
     assert str(keras_file) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_download_is_moved_into_place_when_it_is_whole(keras_file, monkeypatch):
     def download(name, url, file_hash, cache_dir, cache_subdir):
-        assert url == vgg16.KERAS_URL
+        assert url == vgg16.VGG16.url
         assert not keras_file.exists()
         keras_file.with_name(name).write_bytes(b"weights")
         return str(keras_file.with_name(name))
 
     monkeypatch.setattr(keras.utils, "get_file", download)
-    weight_source("imagenet", 0, print)
+    imagenet()
     assert list(keras_file.parent.iterdir()) == [keras_file]
 
 
 def test_a_disk_too_small_for_the_download_is_reported_before_it(keras_file, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("usage", (), {"free": 10**8}))
     with pytest.raises(UserError, match="for the download of the ImageNet weights: 0.55 GB needed"):
-        weight_source("imagenet", 0, print)
+        imagenet()

@@ -14,12 +14,13 @@ from general_code.dataset.contents import (
     find_images,
     label_dataset,
     plot_classes,
-    plot_months,
     plot_positions,
+    plot_times,
     report_contents,
     select_images,
     summary_table,
 )
+from general_code.images.label_file import FlareTarget
 from general_code.noaa.flares import EventList
 from general_code.stage.files import UserError
 from tests.general_code.images.test_names import make_files
@@ -147,7 +148,7 @@ def images_of(*rows: tuple[str, str]) -> pd.DataFrame:
 
 def labels(run, images: pd.DataFrame, events: EventList, window: float = 24.0) -> list[tuple[str, str]]:
     """Return names and labels in the order of the label file."""
-    labelled = label_dataset(images, events, "C1.0", window, False, run)
+    labelled = label_dataset(images, events, FlareTarget("C1.0", window), False, run)
     return list(zip(labelled["name"], labelled["flare_class"], strict=True))
 
 
@@ -158,6 +159,15 @@ def test_order_is_by_the_earliest_listed_flare_not_by_the_largest(run):
                       ("0002", "2011-01-02T09:00"), ("0001", "2011-01-03"), ("0000", "2011-01-01"))
     assert labels(run, frame, events) == [("image3", "X1.0"), ("image0", "C1.5"), ("image2", "X1.0"),
                                           ("image1", "M2.0"), ("image5", "0"), ("image4", "0")]
+
+
+@pytest.mark.parametrize(("first", "scale", "warned"), [
+    ("2019-12-01", "as_reported", True), ("2019-12-09", "as_reported", False), ("2019-12-01", "modern", False)])
+def test_images_on_both_sides_of_a_change_of_scale_are_warned_of(run, capsys, first, scale, warned):
+    images = images_of(("2753", first), ("2758", "2020-03-08"))
+    label_dataset(images, event_list(("2020-03-08T10:00", "2758", "C1.0")), FlareTarget("C1.0", 24.0, 0.0, scale),
+                  False, run)
+    assert ("until which reported classes were 0.7 of today's: C1.0 means two" in capsys.readouterr().out) == warned
 
 
 @pytest.mark.parametrize(("reported", "window", "lacking"), [
@@ -179,19 +189,27 @@ TIMES = np.array(["2011-01-05", "2011-01-06", "2011-01-31", "2011-02-01", "2011-
 
 
 def test_counts_by_letter_and_their_table():
-    counts = class_counts(LABELS, REGIONS)
+    counts = class_counts(LABELS, REGIONS, "C1.0")
     lines = summary_table(counts, 3).splitlines()
     assert [" ".join(line.split()) for line in lines[1:]] == [
-        "no flare 2 33.33% 2", "C 2 33.33% 1", "M 1 16.67% 1", "X 1 16.67% 1", "all 6 100% 3"]
+        "none >= C1.0 2 33.33% 2", "C 2 33.33% 1", "M 1 16.67% 1", "X 1 16.67% 1", "all 6 100% 3"]
     assert len({len(line) for line in lines}) == 1
-    assert class_counts(np.array(["0"]), np.array(["0001"]))["images"].to_dict() == {"0": 1, "C": 0, "M": 0, "X": 0}
-    assert list(class_counts(np.array(["B1.0"]), np.array(["0001"])).index) == ["0", "B", "C", "M", "X"]
+    quiet = class_counts(np.array(["0"]), np.array(["0001"]), "C1.0")
+    assert quiet["images"].to_dict() == {"0": 1, "C": 0, "M": 0, "X": 0}
+    assert list(class_counts(np.array(["B1.0"]), np.array(["0001"]), "B1.0").index) == ["0", "B", "C", "M", "X"]
+    larger = class_counts(np.array(["0", "0"]), np.array(["0001", "0002"]), "M1.0")
+    assert larger["name"].tolist() == ["none >= M1.0", "M", "X"], "no row for a class that does not count"
 
 
 def test_figures_show_months_positions_and_classes():
-    months = plot_months(Figure().subplots(), TIMES, LABELS)
+    counts = class_counts(LABELS, REGIONS, "C1.0")
+    months = plot_times(Figure().subplots(), TIMES, LABELS, counts["name"])
     assert np.max([patch.get_data().values for patch in months.patches], axis=0).tolist() == [3, 1, 0, 2]
-    classes = plot_classes(Figure().subplots(), class_counts(LABELS, REGIONS))
+    days = plot_times(Figure().subplots(), np.datetime64("2030-01-30T12:00") + np.arange(4) * np.timedelta64(12, "h"),
+                      np.array(["0", "C1.0", "0", "0"]), counts["name"])
+    assert np.max([patch.get_data().values for patch in days.patches], axis=0).tolist() == [1, 2, 1]
+    assert "per day" in days.get_title() and "per month" in months.get_title()
+    classes = plot_classes(Figure().subplots(), counts)
     assert [bar.get_height() for bar in classes.patches] == [2, 2, 1, 1]
     disk = plot_positions(Figure().subplots(), np.array([0.0, np.nan, 30.0]), np.array([0.0, np.nan, -30.0]))
     density = disk.images[0].get_array()
@@ -206,8 +224,8 @@ def test_the_contents_are_reported_and_drawn_with_the_same_bytes_each_time(tmp_p
     labelled = pd.DataFrame({"region": REGIONS[:n], "time": TIMES[:n], "latitude": longitude * 0,
                              "longitude": np.full(n, longitude), "flare_class": LABELS[:n]})
     for figure in ("a.png", "b.png"):
-        closing = report_contents(labelled, "flare >= C1.0 within 24 h", tmp_path / figure, run)
-    assert closing == ("1 images, 0.0%" if n == 1 else "6 images, 66.7%") + " with a flare >= C1.0 within 24 h"
+        closing = report_contents(labelled, FlareTarget("C1.0", 24.0), tmp_path / figure, run)
+    assert closing == ("1 image, 0.0%" if n == 1 else "6 images, 66.7%") + " with a flare >= C1.0 within 24 h"
     assert run.counts["images"] == n and run.counts["images_none"] == min(n, 2)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     with Image.open(tmp_path / "a.png") as image:

@@ -10,10 +10,10 @@ import pytest
 
 from general_code.images import label_file as room
 from general_code.images.label_file import (
+    FlareTarget,
     find_labelled_images,
     label_counts,
-    label_size,
-    label_window_hours,
+    label_target,
     match_images,
     read_image_lists,
     read_label_file,
@@ -264,9 +264,32 @@ def test_size_and_window_of_labels_stand_in_sidecars(tmp_path, sidecar, size, ho
     labels = tmp_path / "Labels.txt"
     if sidecar is not None:
         written(tmp_path, json.dumps(sidecar), "Labels.txt.json")
-    assert label_size(labels) == size
-    assert label_window_hours(labels) == pytest.approx(hours, nan_ok=True)
-    assert label_counts(labels) == {"flare_size": size} | ({} if np.isnan(hours) else {"flare_window_hours": hours})
+    assert label_target(labels)[:2] == (size, pytest.approx(hours, nan_ok=True))
+    assert label_counts(labels) == {"flare_size": size, "latency_minutes": 0, "flare_scale": "as_reported"} | (
+        {} if np.isnan(hours) else {"flare_window_hours": hours})
+
+
+@pytest.mark.parametrize(("sidecar", "latency", "scale"), [
+    ({"settings": {"latency_minutes": 60.0, "flare_scale": "modern"}}, 60.0, "modern"),
+    ({"counts": {"latency_minutes": 0.5, "flare_scale": "modern"}}, 0.5, "modern"),
+    ({"settings": {"flare_size": "C1.0"}}, 0.0, "as_reported"), (None, 0.0, "as_reported"),
+    ({"settings": {"flare_scale": "old"}}, 0.0, "as_reported"),
+    ({"counts": {"latency_minutes": -1}}, 0.0, "as_reported")])
+def test_latency_and_scale_of_labels_stand_in_sidecars_and_older_ones_have_none(tmp_path, sidecar, latency, scale):
+    if sidecar is not None:
+        written(tmp_path, json.dumps(sidecar), "Labels.txt.json")
+    target = label_target(tmp_path / "Labels.txt")
+    assert target[2:] == (latency, scale)
+    assert FlareTarget.of(target.counts()).counts() == target.counts(), "what is noted is read again"
+
+
+@pytest.mark.parametrize(("target", "text"), [
+    (FlareTarget(), "any labelled size"), (FlareTarget("C1.0"), "C1.0 or larger"),
+    (FlareTarget("M1.0", 0.5), "M1.0 or larger within 0.5 h"), (FlareTarget("", 24.0), "any labelled size within 24 h"),
+    (FlareTarget("C1.0", 24.0, 60.0), "C1.0 or larger within 24 h, from 60 min after the image"),
+    (FlareTarget("C1.0", 24.0, scale="modern"), "C1.0 or larger within 24 h, modern scale")])
+def test_text_of_a_target(target, text):
+    assert target.text() == text
 
 
 @pytest.mark.parametrize(("file", "known"), [
@@ -275,7 +298,8 @@ def test_size_and_window_of_labels_stand_in_sidecars(tmp_path, sidecar, size, ho
     ("lat45_lon70_x1_0.5hr.csv", ("X1", 0.5, 45, 70)), ("Train_Data_by_AR_png_224.csv", ("",)), ("C1.0.txt", ("",))])
 def test_size_and_window_are_read_from_published_names_where_no_sidecar_tells(tmp_path, file, known):
     names = ("flare_size", "flare_window_hours", "max_latitude_deg", "max_longitude_deg")
-    assert label_counts(tmp_path / file) == dict(zip(names, known, strict=False))
+    assert label_counts(tmp_path / file) == dict(zip(names, known, strict=False)) | {
+        "latency_minutes": 0, "flare_scale": "as_reported"}
     written(tmp_path, json.dumps({"settings": {"flare_size": "M5.0"}}), f"{file}.json")
     assert label_counts(tmp_path / file)["flare_size"] == "M5.0"
 

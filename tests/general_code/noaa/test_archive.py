@@ -15,6 +15,7 @@ from general_code.noaa.archive import (
     find_reports,
     first_passages,
     missing_days,
+    optional_summaries,
     read_event_archive,
     read_summary_archive,
 )
@@ -100,7 +101,25 @@ def test_number_that_returns_after_more_than_sixty_days_is_another_region(gap_da
 def test_empty_folder(tmp_path: Path):
     archive = read_summary_archive(tmp_path, required=False)
     assert archive.table.empty and archive.days == archive.problems == []
-    assert read_event_archive(tmp_path) == ([], [])
+    with pytest.raises(UserError, match="events_dir: expected event reports .* found none; set --events-dir"):
+        read_event_archive(tmp_path)
+
+
+def test_summaries_that_a_stage_can_do_without(tmp_path: Path, monkeypatch, run, capsys):
+    monkeypatch.chdir(tmp_path)
+    for path, where in ((Path(""), ""), (archive_module.DEFAULT_SRS_DIR, " in data/SRS")):
+        assert optional_summaries(path, run) is None
+        assert capsys.readouterr().out == (
+            f"No region summaries{where}: the rate of the McIntosh class is not available\n")
+    with pytest.raises(UserError, match="srs_dir"):
+        optional_summaries(tmp_path / "nowhere", run)
+    (tmp_path / "data/SRS").mkdir(parents=True)
+    assert optional_summaries(archive_module.DEFAULT_SRS_DIR, run) is None, "it is empty"
+    capsys.readouterr()
+    write_summary(tmp_path / "data/SRS", "20140101", "1900")
+    write_summary(tmp_path / "data/SRS", "20140103", "1900")
+    assert len(optional_summaries(archive_module.DEFAULT_SRS_DIR, run)) == 2
+    assert capsys.readouterr().out == "2 summaries of 2014-01-01 to 2014-01-03, data/SRS; gaps and rows not used: 1\n"
 
 
 def test_the_whole_archive_is_read_without_a_problem(noaa_archive: Path):

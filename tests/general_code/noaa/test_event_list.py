@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from general_code.noaa import event_list
-from general_code.noaa.event_list import make_event_list, obtain_event_list
-from general_code.noaa.flares import EventList, optional_event_list, peak_flux, read_event_list
+from general_code.noaa.archive import read_event_archive
+from general_code.noaa.event_list import make_event_list, obtain_event_list, usable_flares
+from general_code.noaa.flares import EventList, on_scale, optional_event_list, peak_flux, read_event_list
 from general_code.stage.files import UserError, atomic_write
 from tests.general_code.noaa.test_archive import Reports, pack
 
@@ -23,10 +24,11 @@ def write_report(folder: Path, day: str, *flares: tuple[str, str, str, str]) -> 
     (folder / f"{day}events.txt").write_text("\n\n".join([TITLE, *(rows or ["NO EVENT REPORTS."])]) + "\n")
 
 
-def obtain(path: Path, events_dir: Path, as_published: bool = False) -> tuple[EventList, str]:
+def obtain(path: Path, events_dir: Path, as_published: bool = False,
+           satellites: bool = False) -> tuple[EventList, str]:
     """Return an event list and what is reported."""
     run = Reports()
-    events = obtain_event_list(path, events_dir, as_published, run)
+    events = obtain_event_list(path, events_dir, as_published, run, satellites)
     return events, "\n".join(run.lines)
 
 
@@ -75,7 +77,7 @@ def test_list_is_made_once_and_again_when_reports_change(path: Path, events_dir:
     report = events_dir / "2010_events" / "20100504events.txt"
     report.write_text(report.read_text().replace("C2.0", "C2.1"))
     assert "which have changed" in obtain(path, events_dir)[1], "a report changed inside"
-    assert len(obtain(path, events_dir.with_name("gone"))[0]) == 4, "used when the reports are gone"
+    assert len(obtain(path, Path(""))[0]) == 4, "used when the reports are gone"
     monkeypatch.setattr(event_list, "RULES", b"another")
     assert "or are read otherwise now" in obtain(path, events_dir)[1]
 
@@ -113,14 +115,54 @@ def test_as_published_keeps_the_reports_dates_and_order_under_another_name(path:
     assert (obtain(path, events_dir, True)[0].time == events.time).all()
 
 
+def test_a_list_has_the_satellites_where_they_are_asked_for_only(path: Path, events_dir: Path):
+    made, _ = obtain(path, events_dir, satellites=True)
+    assert path.read_text().splitlines() == [f"{line},G15" for line in MADE]
+    again, line = obtain(path, events_dir, satellites=True)
+    assert line.startswith("Reading") and (again.satellite == made.satellite).all()
+    assert again.flare_class.tolist() == ["C2.0", "X10.0", "M1.0"], "as reported"
+    assert obtain(path, Path(""))[1].endswith("as it stands: no events_dir is set"), "there is nothing to make it from"
+    assert obtain(path, events_dir)[1].startswith("Making") and path.read_text().splitlines() == MADE
+    assert obtain(path, Path(""), satellites=True)[1].startswith("Reading")
+
+
+def test_flares_without_a_region_are_there_for_the_whole_disk(events_dir: Path):
+    archive = read_event_archive(events_dir)
+    events = usable_flares(archive, without_region=True)
+    assert list(zip(events.region, events.flare_class, strict=True)) == [
+        ("", "B1.0"), ("", "C1.0"), ("1070", "C2.0"), ("1069", "X10.0"), ("1069", "M1.0")]
+    assert on_scale(events, "modern").flare_class.tolist() == ["B1.4", "C1.4", "C2.9", "X14.3", "M1.4"]
+
+
 @pytest.mark.parametrize(("reports", "message"), [
-    (None, "found neither"), ("20100504", "no X-ray flare with a maximum and a region"), ("", "found neither")])
+    (None, "to make it from, found neither: no events_dir is set"), ("", "events_dir: expected a folder"),
+    ("20100504", "no X-ray flare with a maximum and a region")])
 def test_neither_list_nor_flares(path: Path, events_dir: Path, monkeypatch, reports, message):
     monkeypatch.chdir(events_dir)  # reports that are not named are not those where the user stands
     if reports:
         write_report(path.with_name("reports"), reports)
     with pytest.raises(UserError, match=message):
         obtain(path, path.with_name("reports") if reports is not None else Path(""))
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_named_folder_has_to_hold_reports_and_the_usual_one_may_be_missing(path: Path, events_dir: Path, monkeypatch,
+                                                                             made):
+    if made:
+        make_event_list(path, events_dir)
+    else:
+        path.write_text("2010 05 04,2330,1070,C2.0\n")
+    summaries, empty = path.with_name("SRS"), path.with_name("empty")
+    for folder in (summaries, empty):
+        folder.mkdir()
+    (summaries / "20100504SRS.txt").write_text("")
+    for folder, message in ((path.with_name("gone"), "expected a folder"), (empty, "found none; set --events-dir"),
+                            (summaries, "seem to be swapped")):
+        with pytest.raises(UserError, match=f"events_dir: .*{message}"):
+            obtain(path, folder)
+    monkeypatch.chdir(empty)
+    said = obtain(path, Path("data/Events"))[1]
+    assert "as it stands" in said and (not made or said.endswith("there are no event reports in data/Events"))
 
 
 def test_against_the_published_list(noaa_archive: Path, shared_data: Path, tmp_path: Path):

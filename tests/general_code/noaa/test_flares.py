@@ -16,6 +16,7 @@ from general_code.noaa.flares import (
     peak_fluxes,
     persistence,
     read_event_list,
+    scaled_class,
 )
 from general_code.stage.files import UserError
 from general_code.stage.run import Settings
@@ -185,9 +186,48 @@ def test_earliest_listed_flare_goes_by_the_list_not_by_time_or_size_and_of_equal
     assert label_images(["1158"], images[1:], flares, "C1.0", 24).flare_classes(flares).tolist() == ["M1.0"]
 
 
-@pytest.mark.parametrize("window", [1.5, 24, 72, 1000])
+@pytest.mark.parametrize(("time", "latency", "expected"), [
+    ("2011-02-14T01:56", 0, "C7.0"), ("2011-02-14T01:56", 1, "X2.2"),
+    ("2011-02-15T01:47:48", 8.2, "0"), ("2011-02-15T01:47:47", 8.2, "X2.2"),  # 492 s, though 8.2 x 60 is a bit less
+    ("2011-02-14T01:55:59", 0.01, "C7.0"), ("2011-02-14T01:55:59", 0.02, "X2.2"),  # 0.6 s and 1.2 s
+    ("2011-02-15T01:26", 30, "0"), ("2011-02-15T01:26", 29.99, "X2.2"), ("2011-02-15T01:26", 1e300, "0"),
+    ("2011-02-12T01:00", 48 * 60, "C7.0"), ("2011-02-12T02:00", 48 * 60, "X2.2")])
+def test_a_flare_counts_from_the_latency_on_for_a_whole_window(time, latency, expected):
+    labels = label_images(["1158"], np.array([time], "datetime64[s]"), FLARES, "C1.0", 24, latency)
+    assert labels.flare_classes(FLARES).tolist() == [expected]
+
+
+@pytest.mark.parametrize(("flare_class", "satellite", "time", "modern"), [
+    ("C1.0", "G15", "2015-01-01", "C1.4"), ("B7.0", "G15", "2015-01-01", "C1.0"), ("B6.9", "G13", "2015-01-01", "B9.9"),
+    ("M7.0", "G08", "2003-01-01", "X1.0"), ("X9.3", "G15", "2017-09-06", "X13.3"), ("M3.5", "G8", "2003-01-01", "M5.0"),
+    ("C1.0", "G15", "2020-01-25", "C1.4"), ("C1.0", "G16", "2019-12-01", "C1.0"), ("C1.0", "G18", "2023-01-01", "C1.0"),
+    ("C1.0", "", "2019-12-08T23:59", "C1.4"), ("C1.0", "SDO", "2019-12-09", "C1.0"),
+    ("A9.9", "", "2012-01-01", "B1.4")])
+def test_classes_up_to_goes_15_are_divided_on_the_modern_scale(flare_class, satellite, time, modern):
+    """The satellite decides; where it is not known, the day on which GOES-16 took over."""
+    flare = flare_class, satellite, np.datetime64(time)
+    assert scaled_class(*flare, "modern") == modern and scaled_class(*flare, "as_reported") == flare_class
+
+
+def test_a_list_is_read_on_either_scale_with_and_without_satellites(tmp_path: Path, capsys):
+    lines = "2011 02 14,1726,1158,C1.0,G15", "2011 02 14,1926,1158,B6.9", "2020 01 25,1726,2757,C1.0", \
+        "2020 01 25,1926,2757,C1.0,G15", "2020 01 26,0000,2757,C1.0,SDO"
+    path = written(tmp_path, *lines)
+    assert read_event_list(path).flare_class.tolist() == ["C1.0", "B6.9", "C1.0", "C1.0", "C1.0"]
+    run = Reports()
+    events = optional_event_list(path, run, flare_scale="modern")
+    assert events.flare_class.tolist() == ["C1.4", "B9.9", "C1.0", "C1.4", "C1.0"]
+    assert events.peak_flux.tolist() == peak_fluxes(events.flare_class).tolist()
+    assert run.lines[1:] == ["Modern scale: classes of GOES-15 and earlier are divided by 0.7; flares listed without a "
+                             "satellite by their date, before 2019-12-09"]
+    optional_event_list(written(tmp_path, lines[0]), run, flare_scale="modern")
+    assert "ATTENTION: no flare below C1.0 is known: those that GOES-15" in run.lines[-1]
+    assert "date" not in run.lines[-2], "the satellite of every flare is known"
+
+
+@pytest.mark.parametrize(("window", "latency"), [(1.5, 0), (24, 0), (72, 90), (1000, 0)])
 @pytest.mark.parametrize("size", ["B1.0", "C1.0", "M5.0"])
-def test_labels_and_persistence_agree_with_nested_loops(window, size):
+def test_labels_and_persistence_agree_with_nested_loops(window, latency, size):
     rng = np.random.default_rng(3)
     n, m, start = 300, 400, np.datetime64("2012-01-01", "s")
     classes = np.array([f"{letter}{number:.1f}" for letter, number in
@@ -201,11 +241,11 @@ def test_labels_and_persistence_agree_with_nested_loops(window, size):
     for region, time in zip(image_regions, image_times, strict=True):
         after = (times - time) / np.timedelta64(3600, "s")
         strong = (regions == region) & (events.peak_flux >= peak_flux(size))
-        following = np.flatnonzero(strong & (after > 0) & (after < window))
+        following = np.flatnonzero(strong & (after > latency / 60) & (after < window + latency / 60))
         expected.append(classes[max(following, key=lambda i: events.peak_flux[i])] if len(following) else "0")
         first.append(following[0] if len(following) else -1)
         before.append((strong & (after > -window) & (after <= 0)).any())
-    labels = label_images(image_regions, image_times, events, size, window)
+    labels = label_images(image_regions, image_times, events, size, window, latency)
     assert peak_fluxes(labels.flare_classes(events)).tolist() == peak_fluxes(expected).tolist()
     assert labels.earliest_listed.tolist() == first
     assert persistence(image_regions, image_times, events, window, size).tolist() == before

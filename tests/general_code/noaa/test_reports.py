@@ -221,7 +221,7 @@ def test_xray_row(row, expected):
     *times, flare_class, region = expected.split(" ")
     flare, = report.rows
     assert str(list(flare[:3])) == str([clock(time) for time in times])
-    assert flare[3:] == (flare_class, region, DAY, 5)
+    assert flare[3:] == (flare_class, region, DAY, 5, row[34:37])
 
 
 @pytest.mark.parametrize(("times", "days"), [

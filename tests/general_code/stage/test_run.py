@@ -208,6 +208,12 @@ def test_progress_without_a_terminal_is_plain_lines(capsys):
     with progress_bar(total=10, description="Reading", initial=8) as bar:
         bar.update(2)
     assert "10/10" in capsys.readouterr().err, "what resumes starts where it was"
+    progress_bar(total=0, description="Reading").close()
+    assert capsys.readouterr().err == "", "nothing is said where nothing is done"
+    with progress_bar(total=2, description="Reading") as bar:
+        bar.update(2)
+        bar.refresh()
+    assert capsys.readouterr().err.count("2/2") == 1, "the last line is not repeated"
 
 
 def test_a_failed_run_leaves_its_exclusions(tmp_path, capsys):

@@ -55,6 +55,7 @@ def test_an_edited_value_means_what_it_says(name, edited, meant):
     ("image_dir", "", 'image_dir: expected a path, got ""'), ("image_dir", 5, "image_dir: expected a path, got 5"),
     ("image_dir", None, "image_dir: expected a path, got None"),
     ("n_jobs", 0, r"n_jobs: expected -1 \(all cores\) or a number from 1 to 4096, got 0"),
+    ("images", [""], 'images: expected a path, got ""'),
     ("images", ["x", ""], r"images: expected text without empty entries or zero bytes, got \['x', ''\]"),
     ("suffix", "a\nb", r"suffix: expected letters that a file name may have, got 'a\\nb'"),
     ("n_jobs", "all", "n_jobs: expected a whole number, got 'all'"),
@@ -131,6 +132,8 @@ def test_lists_and_paths_are_understood_without_their_type():
 
 
 @pytest.mark.parametrize(("line", "message"), [
+    ("resume: bool = yes", "User Definitions, line 5: yes is not known; expected True or False, a number, or text in"),
+    ("image_dir: str = data", "User Definitions, line 5: data is not known; expected True or False, a number, or text"),
     ("image_format = 'jpg'", "image_format: expected a line `name: type = value`, got no type; write the setting"),
     ("njobs = -1", "njobs: expected a line `name: type = value`, got no type; did you mean n_jobs? write the setting"),
     ("njobs: int = -1", "n_jobs: this setting is missing in the User Definitions; is it the line `njobs`? put its"),

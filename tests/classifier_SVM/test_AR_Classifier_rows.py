@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from classifier_SVM.AR_Classifier_weighted import read_rows
 from classifier_SVM.FeaturesetTools import FEATURE_NAMES, write_feature_table
-from classifier_SVM.training.training_rows import read_rows
 from general_code.stage.files import UserError
 from general_code.stage.run import StageRun
 from tests.general_code.evaluation.test_evaluate import image_names
