@@ -531,13 +531,15 @@ def write_split_tables(outputs: dict[str, Path], rows: Rows, split: np.ndarray, 
 
 def make_model(user: UserDefinitions, rows: Rows, split: np.ndarray, **fitted: Any) -> FlareModel:
     """Put together all that a forecast needs; `fitted` are estimator, scaling, calibration and validation_threshold."""
-    endings = set(rows.labels["filename"].str.extract(r"\.(fits|png)(?:\.gz)?$", flags=re.IGNORECASE)[0].str.lower())
+    names = rows.labels["filename"] if rows.image_names else pd.Series(dtype="str")
+    ends = names.str[-8:].drop_duplicates()  # a few to match, not a million
+    endings = set(ends.str.extract(r"\.(fits|png)(?:\.gz)?$", flags=re.IGNORECASE)[0].str.lower())
     target = target_of(user)
     return FlareModel(
         **fitted, class_type=user.class_type, feature_names=rows.image_names, extra_feature_names=rows.extra_names,
         typical=rows.values[split == "training"].mean(axis=0),
         **target.counts() | {"flare_window_hours": target.window_hours},
-        image_format=endings.pop() if rows.image_names and endings in ({"fits"}, {"png"}) else "",
+        image_format=endings.pop() if endings in ({"fits"}, {"png"}) else "",
         limits=dataset_limits(source_of(user)),
         flare_sources=flare_sources(user))
 

@@ -84,7 +84,7 @@ def test_all_files_with_names_to_the_letter(settings):
     assert out == {*TABLES.values(), *LISTS.values(), "drawn_split.json", "Weight.txt", f"{STEM}.txt", f"{STEM}.json",
                    f"{STEM}_model.pickle", f"{STEM}_model.skops", f"{STEM}.txt.json", f"{STEM}.txt.excluded.csv",
                    f"{STEM}.txt.log", "predictions_linear.csv", "scores_linear.png", "roc_linear.png",
-                   "reliability_linear.png", "feature_weights_linear.png", "feature_weights_linear.csv"}
+                   "feature_weights_linear.png", "feature_weights_linear.csv"}, "no probabilities: no reliability"
 
 
 def test_tables_are_scaled_by_the_training_rows_and_keep_every_image(settings, capsys):
